@@ -1,0 +1,238 @@
+package shiftsync
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Source is where shifts come from.
+type Source interface {
+	// Read hands every shift that overlaps the window to add: its id (0 if it has none that can be read), a hash
+	// of its bytes that also covers the version of Parse, and the bytes, which are only valid during the call.
+	// The same id may come twice. Read stops at the first error of add and returns it.
+	// Any other error means that the answer was not whole: what was handed on before it is true all the same, what
+	// was not handed on is not known to be absent.
+	Read(ctx context.Context, w Window, add func(id int64, hash uint64, raw []byte) error) error
+
+	// Parse reads one shift from its bytes and overwrites all of into. It keeps no part of raw. An error is about
+	// this shift alone and quotes nothing of its content.
+	Parse(raw []byte, into *Shift) error
+}
+
+// Encoder forms records.
+type Encoder interface {
+	// Prepare finds the schemas to write with and stays with them for some minutes. It is called before each pass.
+	Prepare(ctx context.Context) (Schemas, error)
+
+	// Encode appends the record's key and value to buf and points into at them; buf is returned grown. Raw is left
+	// to the caller. An error is about this shift alone and leaves buf at its old length.
+	Encode(s *Shift, buf []byte, into *Record) ([]byte, error)
+
+	// Fingerprint returns what Encode would give under another schema that was in use before, so that a change of
+	// schema can be told from a change of content.
+	Fingerprint(ctx context.Context, s *Shift, schema SchemaID) (Fingerprint, error)
+}
+
+// Schemas are the schemas that records are written with.
+type Schemas struct {
+	Key, Value SchemaID
+	Notices    []string // what an operator should know of how they were found
+}
+
+// Publisher hands records to the broker: in order for each key, and fenced against older workers.
+type Publisher interface {
+	// Topic asks the broker for the topic as it is now.
+	Topic(ctx context.Context) (Topic, error)
+
+	// Begin takes a new epoch, after which nothing sent in an older one can land behind what is sent in the new. A
+	// takeover displaces whoever had the last one; without it, ErrFenced says that somebody newer is at work.
+	// Partitions that were given up are tried again after Begin.
+	Begin(ctx context.Context, takeover bool) error
+
+	// Renew keeps the epoch from being forgotten by the broker. It does nothing when that is not due.
+	Renew(ctx context.Context) error
+
+	// Publish hands records to the broker and says of each what became of it. Outcomes are valid, one for each
+	// record, even when err is not nil; err tells why some are Unsent or Unknown. ErrFenced among it means that
+	// nothing of this worker will be taken any more. It looks at hold before each attempt, and past its end sends nothing.
+	// Once a record of a partition is Unsent or Unknown, the partition's further records are Unsent until Begin.
+	// The same id must not be given twice in one call.
+	Publish(ctx context.Context, hold Hold, pass string, records []Record) ([]Outcome, error)
+}
+
+// Topic is what a broker tells of the topic.
+type Topic struct {
+	Ends map[int]int64 // partition to the offset that its next record gets
+	// MaxRecordBytes is the largest record that the topic takes; 0: not known.
+	MaxRecordBytes int
+}
+
+// Outcome says what became of a record that was handed to the broker.
+type Outcome struct {
+	Fate      Fate
+	Partition int
+	Offset    int64  // if Acknowledged
+	Reason    string // if Refused: why, without the record's content
+}
+
+// Fate is the end, or not, of an attempt to publish.
+type Fate uint8
+
+const (
+	Unknown      Fate = iota // it may or may not be in the topic, now or later
+	Unsent                   // it is not in the topic and will not be
+	Refused                  // it is not in the topic, and would be refused again as it is
+	Acknowledged             // it is in the topic, on all in-sync replicas
+)
+
+// ErrFenced says that the broker has seen a newer epoch of the same transactional id.
+var ErrFenced = errors.New("fenced by a newer producer")
+
+// Hold is the right to write, which may end at any time. Err returns nil while it lasts; it does not wait for a timer.
+type Hold interface {
+	Err() error
+}
+
+// ErrLeaseLost is the answer of each step that needs the lease, or the term, when the asker does not have it.
+var ErrLeaseLost = errors.New("lease lost")
+
+// Leases make one worker at a time the owner of a destination.
+type Leases interface {
+	// Acquire makes owner the holder for the length ttl if there is none, or if it is owner already. If another one
+	// is, it returns that holder's name and nil.
+	Acquire(ctx context.Context, owner Owner, ttl time.Duration) (holder string, err error)
+	// Renew gives owner another ttl, or returns ErrLeaseLost.
+	Renew(ctx context.Context, owner Owner, ttl time.Duration) error
+	// Release ends the lease if owner holds it.
+	Release(ctx context.Context, owner Owner) error
+}
+
+// Owner is a worker that holds the lease or wants it.
+type Owner struct {
+	Token string // unique to one tenure: never used again, even by the same process
+	Name  string // for people: host and process
+}
+
+// Term is what each step of the protocol names: the lease's owner, and the claim under which it works. A new claim
+// makes all that was sent under the one before it void.
+type Term struct {
+	Owner string // Owner.Token
+	Claim string // unique; empty before the first claim
+}
+
+// Ledger takes the steps of the protocol. Every step is atomic, answers ErrLeaseLost and changes nothing if the term
+// is not the current one, and gives the same answer when it is repeated.
+type Ledger interface {
+	// Claim makes next the current term and forgets what is remembered of all shifts with an open intent. It checks
+	// the lease only.
+	Claim(ctx context.Context, next Term) (open int, err error)
+	// Open returns some of the open intents and a cursor for the next call; cursor 0 begins and, returned, ends.
+	// Each intent that stands from begin to end is returned at least once.
+	Open(ctx context.Context, cursor uint64) (intents []Intent, next uint64, err error)
+	// Intend writes the intents, each in the place of any older one of its shift.
+	Intend(ctx context.Context, term Term, intents []Intent) (open int, err error)
+	// Remember ends intents: of each one that still stands with its mark, what was acknowledged becomes what is
+	// remembered of the shift; what was set aside is noted beside it. Others are passed over.
+	Remember(ctx context.Context, term Term, settled []Settled) (open int, err error)
+}
+
+// Intent is a record that is about to be published.
+type Intent struct {
+	Record
+	Mark uint64 // of the batch; unique within a destination
+}
+
+// Settled is a record whose fate is known for good, or a shift that could not be made a record.
+type Settled struct {
+	ID   int64
+	Mark uint64 // of its intent; 0 if there never was one, which only what is set aside can have
+	Version
+	Partition int    // if acknowledged
+	Offset    int64  // if acknowledged
+	Aside     string // why it is set aside; empty: it was acknowledged
+}
+
+// Memory is what is remembered of the shifts: for each, the version that the broker acknowledged last.
+type Memory interface {
+	// Lookup fills into[i] with what is known of sightings[i]; both have the same length.
+	Lookup(ctx context.Context, sightings []Sighting, into []Known) error
+	// Refresh rewrites the raw hash and "last seen" of shifts whose content did not change: of each that is still
+	// remembered with its Fingerprint, in one step with the check of the term.
+	Refresh(ctx context.Context, term Term, seen []Seen) error
+	// Sweep drops what was not seen for longer than keep. It does nothing when a sweep is not due.
+	Sweep(ctx context.Context, term Term, keep time.Duration) (dropped int, err error)
+}
+
+// Sighting is one shift in an answer of the API.
+type Sighting struct {
+	ID  int64  // 0: none that can be read
+	Raw uint64 // Version.Raw
+	// JSON is the shift as it came, valid until its batch is done.
+	JSON []byte
+}
+
+// Known is what the store holds of one shift.
+type Known struct {
+	Remembered bool
+	Version            // if Remembered
+	Stale      bool    // if Remembered: "last seen" is so old that it has to be written anew
+	Pending    bool    // an intent stands
+	Intended   Version // if Pending
+	Aside      uint64  // Version.Raw of the version that was set aside; 0: none
+}
+
+// Seen is a shift that was read again and had not changed.
+type Seen struct {
+	ID          int64
+	Fingerprint Fingerprint // as it was read
+	Raw         uint64      // to be remembered with it
+}
+
+// Layouts hold what must not change under a destination's feet.
+type Layouts interface {
+	// Bind compares each field with what is remembered, and remembers those that were not. A difference is a
+	// *LayoutError, or, if accept is set, makes the new one remembered and all shifts forgotten. It checks the lease.
+	Bind(ctx context.Context, owner Owner, l Layout, accept bool) error
+	// Ends returns the highest acknowledged offset of each partition.
+	Ends(ctx context.Context) (map[int]int64, error)
+	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease.
+	Forget(ctx context.Context, owner Owner) error
+}
+
+// Layout is what decides into which partition a key goes and whose shifts they are. Order, compaction and the fence
+// hold for one layout only. A zero field is not compared.
+type Layout struct {
+	Partitions int      // of the topic
+	Fixed      string   // the one partition that all records go to, or "murmur2"
+	KeySchema  SchemaID // part of the key's bytes
+	Account    int64    // When I Work account
+}
+
+// LayoutError says that a destination was written with another layout.
+type LayoutError struct {
+	What     string // the field, in words
+	Was, Now string
+}
+
+func (e *LayoutError) Error() string {
+	return e.What + " was " + e.Was + " and is now " + e.Now
+}
+
+// Store is all that is kept between passes, for one destination.
+type Store interface {
+	Leases
+	Ledger
+	Memory
+	Layouts
+}
+
+// Observer is told what happens, as it happens. Its methods must not block.
+type Observer interface {
+	Standby(holder string)         // another worker holds the lease; told again while that is so
+	Took(open int)                 // this worker took the lease and found so many open intents
+	Reading()                      // a pass is about to read the source
+	Batch(Tally)                   // what happened since the last call
+	SetAside(id int64, why string) // a version of a shift was set aside; told once a version
+	Done(Report, error)            // a pass has ended
+}

@@ -1,0 +1,74 @@
+package shiftsync
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Tally counts shifts.
+type Tally struct {
+	Fetched      int // read from the source, repeats within an answer included
+	Unchanged    int // as remembered, or as already intended
+	Changed      int // new, or different from what is remembered
+	SchemaOnly   int // different only in the schema they were written with; not in Changed
+	Deferred     int // SchemaOnly ones left to a later pass by the rate limit
+	Encoded      int // made records
+	Unencodable  int // could not be made records
+	Published    int // acknowledged by the broker and remembered, those of earlier passes included
+	SetAside     int // bad, for the first time in this version
+	StillAside   int // bad, and set aside in this version before
+	NotCollected int // changed, but the limit of open intents was reached
+}
+
+// Add adds the counts of u.
+func (t *Tally) Add(u Tally) {
+	t.Fetched += u.Fetched
+	t.Unchanged += u.Unchanged
+	t.Changed += u.Changed
+	t.SchemaOnly += u.SchemaOnly
+	t.Deferred += u.Deferred
+	t.Encoded += u.Encoded
+	t.Unencodable += u.Unencodable
+	t.Published += u.Published
+	t.SetAside += u.SetAside
+	t.StillAside += u.StillAside
+	t.NotCollected += u.NotCollected
+}
+
+// Report says what a pass did. It is valid for a failed pass too.
+type Report struct {
+	Tally
+	Pass    string // id of the pass, as in the records' headers
+	Window  Window
+	Pending int // open intents at the end
+	Swept   int // shifts dropped because they were not seen for long
+	Notices []string
+	Took    time.Duration
+}
+
+// LogValue returns the figures that are not always zero.
+func (r Report) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("pass", r.Pass),
+		slog.Int("fetched", r.Fetched),
+		slog.Int("unchanged", r.Unchanged),
+		slog.Int("published", r.Published),
+		slog.Int("set_aside", r.SetAside+r.StillAside),
+		slog.Int("pending", r.Pending),
+		slog.Int64("took_ms", r.Took.Milliseconds()),
+	}
+	for _, extra := range []struct {
+		key string
+		n   int
+	}{
+		{"schema_only", r.SchemaOnly},
+		{"deferred", r.Deferred},
+		{"not_collected", r.NotCollected},
+		{"swept", r.Swept},
+	} {
+		if extra.n > 0 {
+			attrs = append(attrs, slog.Int(extra.key, extra.n))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}

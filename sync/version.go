@@ -1,0 +1,40 @@
+package shiftsync
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// Fingerprint is a hash of what is published of a shift: equal content, equal fingerprint.
+type Fingerprint [16]byte
+
+// FingerprintOf returns the first half of the SHA-256 of body, the Avro bytes of a record without its schema id.
+// It is cryptographic because whoever may edit a shift's notes could otherwise make a change that is never seen.
+func FingerprintOf(body []byte) Fingerprint {
+	sum := sha256.Sum256(body)
+	return Fingerprint(sum[:16])
+}
+
+// String returns the fingerprint in hexadecimal.
+func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// SchemaID is the number by which a schema registry knows a schema; 0 is none.
+type SchemaID int32
+
+// Version is what is remembered of one state of a shift.
+type Version struct {
+	Fingerprint Fingerprint
+	Schema      SchemaID // of the value; Fingerprint is a hash of bytes written with it
+	Raw         uint64   // hash of the bytes as they came and of all that decides how they are read
+	UpdatedAt   time.Time
+	EndTime     time.Time
+}
+
+// Record is one message for the topic and the version that it carries.
+type Record struct {
+	ID    int64
+	Key   []byte // Confluent wire format
+	Value []byte // Confluent wire format; nil is a tombstone
+	Version
+}
