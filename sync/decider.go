@@ -1,0 +1,328 @@
+package shiftsync
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+)
+
+// answer is a part of what the source said: up to batchSize sightings.
+type answer struct {
+	sightings []Sighting
+	json      []byte // holds theirs
+}
+
+func (a *answer) add(s Sighting) {
+	begin := len(a.json)
+	a.json = append(a.json, s.JSON...)
+	s.JSON = a.json[begin:len(a.json):len(a.json)]
+	a.sightings = append(a.sightings, s)
+}
+
+// read hands on what the source says, in parts. What came before an error is true and goes on.
+func (p *pass) read(ctx context.Context, fail func(error), out chan<- *answer) {
+	defer close(out)
+	seed := rawSeed(p.schemas, p.t.maxRecord)
+	a := <-p.answers
+	err := p.Source.Read(ctx, p.window, func(id int64, hash uint64, raw []byte) error {
+		a.add(Sighting{ID: id, Raw: mix(hash, seed), JSON: raw})
+		if len(a.sightings) < batchSize {
+			return nil
+		}
+		out <- a
+		a = <-p.answers
+		return context.Cause(ctx)
+	})
+	if len(a.sightings) > 0 {
+		out <- a
+	}
+	if err != nil {
+		fail(fmt.Errorf("read shifts: %w", err))
+	}
+}
+
+// decider tells what of an answer is to be published, and collects it into batches.
+type decider struct {
+	*pass
+	out     chan<- *batch
+	batch   *batch // collects
+	known   []Known
+	fresh   []Sighting
+	seen    []Seen
+	round   map[int64]struct{} // decided in this round, and not by a glance
+	held    map[int64]Sighting // came again while their id was flying; the newest counts
+	shift   Shift
+	bound   bool // the account was compared
+	account map[int64]int
+	tally   Tally
+}
+
+// decide looks up what was read and hands on what differs. An id in flight holds back its next version: that one is
+// decided against what the first one came to.
+func (p *pass) decide(ctx context.Context, fail func(error), in <-chan *answer, out chan<- *batch) {
+	defer close(out)
+	d := &decider{pass: p, out: out, batch: <-p.batches, round: map[int64]struct{}{}, held: map[int64]Sighting{}, account: map[int64]int{}}
+	var err error
+	for a := range in {
+		if err == nil {
+			d.tally = Tally{Fetched: len(a.sightings)}
+			if err = d.decide(ctx, a.sightings); err == nil && len(d.held) >= batchSize {
+				err = d.decideHeld(ctx)
+			}
+			if err != nil {
+				fail(err)
+			}
+		}
+		a.sightings, a.json = a.sightings[:0], a.json[:0]
+		p.answers <- a
+	}
+	if err == nil {
+		if err = d.decideHeld(ctx); err != nil {
+			fail(err)
+		}
+	}
+	d.flush()
+}
+
+// decideHeld decides what was held back, once nothing is in flight any more.
+func (d *decider) decideHeld(ctx context.Context) error {
+	for len(d.held) > 0 {
+		d.drain()
+		var again []Sighting
+		for _, s := range d.held {
+			again = append(again, s)
+		}
+		clear(d.held)
+		for part := range slices.Chunk(again, batchSize) {
+			if err := d.decide(ctx, part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// decide decides up to batchSize sightings.
+func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
+	room := d.room()
+	d.ground(sightings)
+	d.known = slices.Grow(d.known[:0], len(d.fresh))[:len(d.fresh)]
+	clear(d.known)
+	if err := d.Store.Lookup(ctx, d.fresh, d.known); err != nil {
+		return fmt.Errorf("look up %d shifts: %w", len(d.fresh), err)
+	}
+	d.seen = d.seen[:0]
+	clear(d.round)
+	clear(d.account)
+	acquainted := false // with a shift of this answer
+	began := len(d.batch.intents)
+	for i, s := range d.fresh {
+		if _, twice := d.round[s.ID]; twice {
+			d.hold(s)
+			continue
+		}
+		k := d.known[i]
+		switch glance(k, s.Raw) {
+		case unchanged:
+			acquainted = true
+			d.tally.Unchanged++
+			if k.Stale && !k.Pending {
+				d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: k.Fingerprint, Raw: s.Raw})
+			}
+		case stillAside:
+			d.tally.StillAside++
+		default:
+			if err := d.examine(ctx, s, k, &room); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.compareAccount(ctx, acquainted); err != nil {
+		d.batch.intents = d.batch.intents[:began]
+		return err
+	}
+	if len(d.seen) > 0 {
+		if err := d.Store.Refresh(ctx, d.t.term, d.seen); err != nil {
+			return fmt.Errorf("refresh %d shifts: %w", len(d.seen), err)
+		}
+	}
+	d.count(d.tally)
+	d.tally = Tally{}
+	if len(d.batch.intents)+len(d.batch.aside) >= batchSize {
+		d.flush()
+	}
+	return nil
+}
+
+// examine reads a shift whose bytes are not known and decides by its content.
+func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) error {
+	in := Intent{Mark: d.t.marks}
+	err := d.Source.Parse(s.JSON, &d.shift)
+	if err == nil && d.shift.ID != s.ID {
+		err = errors.New("its id cannot be read twice alike")
+	}
+	if err == nil {
+		d.account[d.shift.AccountID]++
+		d.batch.buf, err = d.Encoder.Encode(&d.shift, d.batch.buf, &in.Record)
+	}
+	if err != nil {
+		d.tally.Unencodable++
+		d.note(s.ID)
+		d.batch.aside = append(d.batch.aside, Settled{ID: s.ID, Version: Version{Raw: s.Raw}, Aside: err.Error()})
+		return nil
+	}
+	d.tally.Encoded++
+	in.Raw = s.Raw
+	v := decide(k, in.Version, func(old SchemaID) bool {
+		// A schema that cannot be had any more proves nothing: then it counts as a change, which goes out at once.
+		f, err := d.Encoder.Fingerprint(ctx, &d.shift, old)
+		return err == nil && f == newest(k).Fingerprint
+	})
+	switch v {
+	case unchanged:
+		d.tally.Unchanged++
+		return nil
+	case reread:
+		d.tally.Unchanged++
+		d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: in.Fingerprint, Raw: s.Raw})
+		return nil
+	case schemaOnly:
+		d.tally.SchemaOnly++
+		if !d.t.allowance.take(time.Now(), d.RepublishRate, d.RepublishRate*max(d.Sleep, allowanceSpan).Seconds()) {
+			d.tally.Deferred++
+			return nil
+		}
+	default:
+		d.tally.Changed++
+	}
+	if !k.Pending {
+		if *room == 0 {
+			d.tally.NotCollected++
+			return nil
+		}
+		*room--
+	}
+	d.note(s.ID)
+	d.batch.intents = append(d.batch.intents, in)
+	return nil
+}
+
+// allowanceSpan is how much of Worker.RepublishRate may be used at once, at least.
+const allowanceSpan = 10 * time.Second
+
+// note keeps a second version of the same id out of this round. Shifts without an id have nothing in common.
+func (d *decider) note(id int64) {
+	if id != 0 {
+		d.round[id] = struct{}{}
+	}
+}
+
+// ground fills fresh with the sightings of ids that are not in flight, and holds back the others.
+func (d *decider) ground(sightings []Sighting) {
+	d.fresh = d.fresh[:0]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range sightings {
+		if _, flying := d.flying[s.ID]; flying {
+			d.hold(s)
+		} else {
+			d.fresh = append(d.fresh, s)
+		}
+	}
+}
+
+func (d *decider) hold(s Sighting) {
+	s.JSON = bytes.Clone(s.JSON)
+	d.held[s.ID] = s
+}
+
+// room returns how many more intents may be opened in this round.
+func (d *decider) room() int {
+	d.mu.Lock()
+	waiting := len(d.flying) + len(d.batch.intents)
+	d.mu.Unlock()
+	if d.PendingLimit-int(d.t.open.Load())-waiting < batchSize {
+		d.drain()
+	}
+	return max(0, d.PendingLimit-int(d.t.open.Load())-len(d.batch.intents))
+}
+
+// flush sends the batch on its way.
+func (d *decider) flush() {
+	if len(d.batch.intents) == 0 && len(d.batch.aside) == 0 {
+		return
+	}
+	d.mu.Lock()
+	for i := range d.batch.intents {
+		d.flying[d.batch.intents[i].ID] = struct{}{}
+	}
+	for i := range d.batch.aside {
+		if id := d.batch.aside[i].ID; id != 0 {
+			d.flying[id] = struct{}{}
+		}
+	}
+	d.mu.Unlock()
+	d.out <- d.batch
+	d.batch = <-d.batches
+	d.t.marks++
+}
+
+// drain waits until nothing is in flight.
+func (d *decider) drain() {
+	d.flush()
+	all := make([]*batch, 0, cap(d.batches))
+	for len(all) < cap(d.batches)-1 { // one is d.batch
+		all = append(all, <-d.batches)
+	}
+	for _, b := range all {
+		d.batches <- b
+	}
+}
+
+// compareAccount refuses shifts of another account than the destination's. An answer that holds a shift which was
+// seen here before is of the right account; of the others, the account of most shifts counts, once a pass.
+func (d *decider) compareAccount(ctx context.Context, acquainted bool) error {
+	if d.bound || acquainted {
+		d.bound = true
+		return nil
+	}
+	var account int64
+	for id, shifts := range d.account {
+		if id != 0 && shifts > d.account[account] {
+			account = id
+		}
+	}
+	if account == 0 {
+		return nil
+	}
+	if err := d.Store.Bind(ctx, d.t.owner, Layout{Account: account}, d.AcceptLayout); err != nil {
+		return fmt.Errorf("compare account: %w", err)
+	}
+	d.bound = true
+	return nil
+}
+
+// newest is the newest version that is known.
+func newest(k Known) Version {
+	if k.Pending {
+		return k.Intended
+	}
+	return k.Version
+}
+
+// rawSeed covers what decides, beside its bytes, how a shift is read, written and taken.
+func rawSeed(s Schemas, maxRecord int) uint64 {
+	h := fnv.New64a()
+	_ = binary.Write(h, binary.BigEndian, []int64{int64(s.Key), int64(s.Value), int64(maxRecord)}) // to memory
+	return h.Sum64()
+}
+
+// mix joins a hash with a seed. It is never 0, which stands for no hash.
+func mix(hash, seed uint64) uint64 {
+	return max(1, hash^seed)
+}

@@ -1,0 +1,177 @@
+package shiftsync
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	leaseTTL     = 12 * time.Second
+	leaseRenew   = 4 * time.Second // a third of the TTL: two renewals may go astray
+	leaseRetry   = 2 * time.Second // of a standby: with the TTL, a killed worker is replaced within 14 s
+	leasePause   = time.Second     // after a renewal that was not answered
+	oncePatience = 20 * time.Second
+)
+
+// HeldError says that another worker holds the lease and did not give it up in time.
+type HeldError struct {
+	Holder string
+	Waited time.Duration
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("waited %s for the lease: it is held by %s", e.Waited, e.Holder)
+}
+
+// tenure is one stretch of holding the lease, and what the worker knows only for as long as that.
+type tenure struct {
+	owner Owner
+	until atomic.Pointer[time.Time] // the lease's end; counted monotonically from before it was asked for
+	lost  atomic.Bool
+
+	term      Term // Claim is empty until the worker has taken over
+	layout    Layout
+	maxRecord int // bytes; the last that the broker told
+	open      atomic.Int64
+	doubt     atomic.Bool // an intent may stand that no batch in hand will end
+	displaced atomic.Bool // fenced: the next pass has to take over anew
+	marks     uint64      // mark of the batch that is being collected
+	allowance allowance
+}
+
+// Err returns ErrLeaseLost once the lease is over. A worker that was paused learns of it here and not from a timer
+// that comes late.
+func (t *tenure) Err() error {
+	if t.lost.Load() || !time.Now().Before(*t.until.Load()) {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+func (t *tenure) extend(asked time.Time) {
+	until := asked.Add(leaseTTL)
+	t.until.Store(&until)
+}
+
+// hold waits for the lease, at most for patience if that is positive, and calls body while it lasts. Both contexts of
+// body end when the lease is lost. The first one, stop, also ends when the worker is asked to stop, and body is to
+// finish what it has in hand; the second one ends StopTimeout after that, and body drops it.
+func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(stop, ctx context.Context, t *tenure) error) error {
+	t, err := w.acquire(ctx, patience)
+	if err != nil {
+		return err
+	}
+	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop, halt := context.WithCancelCause(ctx)
+	var watchers sync.WaitGroup
+	watchers.Go(func() {
+		if err := w.keep(work, t); err != nil {
+			halt(err)
+			end(err)
+		}
+	})
+	watchers.Go(func() {
+		select {
+		case <-work.Done():
+		case <-stop.Done():
+			if wait(work, w.StopTimeout) == nil {
+				end(fmt.Errorf("%s after being asked to stop: %w", w.StopTimeout, context.DeadlineExceeded))
+			}
+		}
+	})
+	err = body(stop, work, t)
+	halt(nil)
+	end(nil)
+	watchers.Wait()
+
+	if t.Err() != nil {
+		return errors.Join(err, ErrLeaseLost)
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseRenew)
+	defer cancel()
+	if e := w.Store.Release(bounded, t.owner); e != nil {
+		err = errors.Join(err, fmt.Errorf("release lease: %w", e))
+	}
+	return err
+}
+
+// acquire asks for the lease until it has it.
+func (w *Worker) acquire(ctx context.Context, patience time.Duration) (*tenure, error) {
+	began := time.Now()
+	t := &tenure{owner: Owner{Token: newToken(), Name: w.Name}}
+	t.term.Owner = t.owner.Token
+	for {
+		asked := time.Now()
+		holder, err := w.Store.Acquire(ctx, t.owner, leaseTTL)
+		if err != nil {
+			return nil, fmt.Errorf("acquire lease: %w", err)
+		}
+		if holder == "" {
+			t.extend(asked)
+			return t, nil
+		}
+		w.Observer.Standby(holder)
+		if waited := time.Since(began); patience > 0 && waited+leaseRetry > patience {
+			return nil, &HeldError{Holder: holder, Waited: waited.Round(time.Second)}
+		}
+		if err := wait(ctx, leaseRetry); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// keep renews the lease until ctx ends, or returns why it could not.
+func (w *Worker) keep(ctx context.Context, t *tenure) error {
+	pause := leaseRenew
+	for wait(ctx, pause) == nil {
+		asked := time.Now()
+		bounded, cancel := context.WithTimeout(ctx, leaseRenew)
+		err := w.Store.Renew(bounded, t.owner, leaseTTL)
+		cancel()
+		switch {
+		case err == nil && t.Err() == nil:
+			t.extend(asked)
+			pause = leaseRenew
+		case errors.Is(err, ErrLeaseLost), t.Err() != nil:
+			// Over is over: a renewal that was answered late does not bring it back.
+			t.lost.Store(true)
+			return errors.Join(ErrLeaseLost, err)
+		default:
+			pause = leasePause
+		}
+	}
+	return nil
+}
+
+// wait returns nil after d, or why ctx ended before that.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// newToken returns 16 random hexadecimal digits.
+func newToken() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never returns an error: crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// newMark returns a random mark to count on from, so that no two terms ever give out the same.
+func newMark() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never returns an error: crypto/rand
+	return binary.BigEndian.Uint64(b[:])
+}

@@ -1,0 +1,373 @@
+package shiftsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// batchSize is how many shifts are looked up, or published, together.
+const batchSize = 500
+
+// errStopped ends a pass because the worker was asked to stop.
+var errStopped = errors.New("stopped before the answer was read whole")
+
+// pass does one pass: it settles what earlier ones left open, and then makes of the window's shifts a stream of
+// batches that goes through the stages of the pipeline,
+//
+//	read → decide → intend → publish → remember
+//
+// each of them one goroutine, with at most a batch or two between them.
+func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err error) {
+	began := time.Now()
+	p := newPass(w, t)
+	defer func() {
+		rep = p.report()
+		rep.Took = time.Since(began)
+	}()
+	if p.window, err = WindowAround(began, w.DaysPrior, w.DaysAhead); err != nil {
+		return rep, err
+	}
+	if p.schemas, err = w.Encoder.Prepare(ctx); err != nil {
+		return rep, fmt.Errorf("prepare schemas: %w", err)
+	}
+	if err := p.inspect(ctx); err != nil {
+		return rep, err
+	}
+	if err := p.settle(ctx); err != nil {
+		return rep, err
+	}
+
+	// A stage that fails ends the reading, and what is in hand goes on: a batch that was acknowledged has to be
+	// remembered even if the next one could not be read. What failed first is the cause that reading ended with.
+	reading, fail := context.WithCancelCause(stop)
+	defer fail(nil)
+	var (
+		stages   sync.WaitGroup
+		read     = make(chan *answer, 1)
+		decided  = make(chan *batch, 1)
+		intended = make(chan *batch, 1)
+		answered = make(chan *batch, 1)
+	)
+	w.Observer.Reading()
+	stages.Go(func() { p.read(reading, fail, read) })
+	stages.Go(func() { p.decide(ctx, fail, read, decided) })
+	stages.Go(func() { p.stage(ctx, fail, decided, p.intend, intended) })
+	stages.Go(func() { p.stage(ctx, fail, intended, p.publish, answered) })
+	stages.Go(func() { p.stage(ctx, fail, answered, p.remember, nil) })
+	stages.Wait()
+
+	if err := context.Cause(reading); err != nil {
+		if stop.Err() != nil && t.Err() == nil && err == context.Cause(stop) {
+			err = errStopped
+		}
+		return rep, err
+	}
+	if p.swept, err = w.Store.Sweep(ctx, t.term, max(w.Keep, p.window.End.Sub(p.window.Start))); err != nil {
+		return rep, fmt.Errorf("sweep: %w", err)
+	}
+	return rep, p.result()
+}
+
+// pass is the state of one pass.
+type pass struct {
+	*Worker
+	t       *tenure
+	id      string
+	window  Window
+	schemas Schemas
+	notices []string
+	swept   int
+
+	answers chan *answer // those that are not in use
+	batches chan *batch  // those that are not in use
+
+	mu     sync.Mutex         // guards what is below
+	flying map[int64]struct{} // ids between decide and the end of remember
+	total  Tally
+	outage error // why records could not be published: the first reason
+}
+
+func newPass(w *Worker, t *tenure) *pass {
+	p := &pass{Worker: w, t: t, id: newToken(), answers: make(chan *answer, 3), batches: make(chan *batch, 5), flying: map[int64]struct{}{}}
+	for range cap(p.answers) {
+		p.answers <- &answer{}
+	}
+	for range cap(p.batches) {
+		p.batches <- &batch{}
+	}
+	return p
+}
+
+// batch is what goes through the pipeline together.
+type batch struct {
+	intents  []Intent
+	records  []Record  // of the intents, as the publisher takes them
+	outcomes []Outcome // of the intents, once published
+	aside    []Settled // shifts that could not be made records
+	buf      []byte    // holds the keys and values
+	void     bool      // nothing is to be done for it any more
+}
+
+// stage does its part of each batch and hands it on, or ends its flight if it is the last. After an error it does no
+// more, but goes on handing on: whoever is before it never waits in vain, and whoever is behind it ends its work.
+func (p *pass) stage(ctx context.Context, fail func(error), in <-chan *batch, do func(context.Context, *batch) error, out chan<- *batch) {
+	if out != nil {
+		defer close(out)
+	}
+	failed := false
+	for b := range in {
+		b.void = b.void || failed
+		if !b.void {
+			if err := do(ctx, b); err != nil {
+				failed = true
+				fail(err)
+			}
+		}
+		if out != nil {
+			out <- b
+		} else {
+			p.land(b)
+		}
+	}
+}
+
+// inspect compares the topic and its layout with what is remembered of them.
+func (p *pass) inspect(ctx context.Context) error {
+	topic, err := p.Publisher.Topic(ctx)
+	if err != nil {
+		return p.withoutBroker(fmt.Errorf("look at topic: %w", err))
+	}
+	p.t.maxRecord = topic.MaxRecordBytes
+	layout := Layout{Partitions: len(topic.Ends), Fixed: p.Partition, KeySchema: p.schemas.Key}
+	if layout != p.t.layout {
+		if err := p.Store.Bind(ctx, p.t.owner, layout, p.AcceptLayout); err != nil {
+			return fmt.Errorf("compare layout: %w", err)
+		}
+		p.t.layout = layout
+	}
+	acknowledged, err := p.Store.Ends(ctx)
+	if err != nil {
+		return fmt.Errorf("load acknowledged offsets: %w", err)
+	}
+	for _, partition := range slices.Sorted(maps.Keys(acknowledged)) {
+		offset := acknowledged[partition]
+		end, there := topic.Ends[partition]
+		if there && end > offset {
+			continue
+		}
+		p.notices = append(p.notices, fmt.Sprintf("partition %d ends at offset %d, but offset %d was acknowledged: "+
+			"the topic was recreated or cut, and the whole window is published again", partition, end, offset))
+		if err := p.Store.Forget(ctx, p.t.owner); err != nil {
+			return fmt.Errorf("forget shifts: %w", err)
+		}
+		p.t.doubt.Store(true) // the broker forgot our sequences with the topic
+		break
+	}
+	return nil
+}
+
+// settle takes over, and sends again what stands in an intent that no batch in hand will end.
+func (p *pass) settle(ctx context.Context) error {
+	takeover := p.t.term.Claim == "" || p.t.displaced.Load()
+	if !takeover && !p.t.doubt.Load() {
+		if err := p.Publisher.Renew(ctx); err != nil {
+			return p.withoutBroker(fmt.Errorf("renew epoch: %w", err))
+		}
+		return nil
+	}
+	if err := p.Publisher.Begin(ctx, takeover); err != nil {
+		return p.withoutBroker(fmt.Errorf("begin epoch: %w", err))
+	}
+	next := Term{Owner: p.t.owner.Token, Claim: newToken()}
+	open, err := p.Store.Claim(ctx, next)
+	if err != nil {
+		p.t.doubt.Store(true)
+		return fmt.Errorf("claim intents: %w", err)
+	}
+	p.t.term, p.t.marks = next, newMark()
+	p.t.open.Store(int64(open))
+	p.t.doubt.Store(false)
+	p.t.displaced.Store(false)
+	if takeover {
+		p.Observer.Took(open)
+	}
+	if open == 0 {
+		return nil
+	}
+	for cursor := uint64(0); ; {
+		b := &batch{}
+		if b.intents, cursor, err = p.Store.Open(ctx, cursor); err != nil {
+			p.t.doubt.Store(true)
+			return fmt.Errorf("load open intents: %w", err)
+		}
+		if err := errors.Join(p.publish(ctx, b), p.remember(ctx, b)); err != nil {
+			return err
+		}
+		if cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// withoutBroker lets a pass go on while the broker is away, so that what is seen meanwhile is collected. A worker
+// that has not taken over yet cannot: without an epoch of its own it may claim nothing.
+func (p *pass) withoutBroker(err error) error {
+	if errors.Is(err, ErrFenced) {
+		p.t.displaced.Store(true)
+	}
+	if p.t.term.Claim == "" || p.t.displaced.Load() || p.t.Err() != nil {
+		return err
+	}
+	p.suffer(err)
+	return nil
+}
+
+// intend writes down what is about to be published.
+func (p *pass) intend(ctx context.Context, b *batch) error {
+	if len(b.intents) == 0 {
+		return nil
+	}
+	open, err := p.Store.Intend(ctx, p.t.term, b.intents)
+	if err != nil {
+		p.t.doubt.Store(true) // perhaps only the answer was lost
+		b.void = true
+		return fmt.Errorf("intend %d shifts: %w", len(b.intents), err)
+	}
+	p.t.open.Store(int64(open))
+	return nil
+}
+
+// publish hands the batch to the broker. That the broker does not take it is no error: it has been collected.
+func (p *pass) publish(ctx context.Context, b *batch) error {
+	if len(b.intents) == 0 {
+		return nil
+	}
+	b.records = b.records[:0]
+	for i := range b.intents {
+		b.records = append(b.records, b.intents[i].Record)
+	}
+	var err error
+	b.outcomes, err = p.Publisher.Publish(ctx, p.t, p.id, b.records)
+	for _, o := range b.outcomes {
+		if o.Fate == Unknown || o.Fate == Unsent {
+			p.t.doubt.Store(true)
+			break
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return p.withoutBroker(fmt.Errorf("publish: %w", err))
+}
+
+// remember ends the intents whose fate is known.
+func (p *pass) remember(ctx context.Context, b *batch) error {
+	settled := b.aside
+	var tally Tally
+	for i, o := range b.outcomes {
+		s := Settled{ID: b.intents[i].ID, Mark: b.intents[i].Mark, Version: b.intents[i].Version}
+		switch o.Fate {
+		case Acknowledged:
+			s.Partition, s.Offset = o.Partition, o.Offset
+			tally.Published++
+		case Refused:
+			s.Aside = o.Reason
+		default:
+			continue
+		}
+		settled = append(settled, s)
+	}
+	if len(settled) == 0 {
+		return nil
+	}
+	// The acknowledgement is here already: a stop must not tear it from its remembering.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTimeout)
+	defer cancel()
+	open, err := p.Store.Remember(bounded, p.t.term, settled)
+	if err != nil {
+		p.t.doubt.Store(true)
+		return fmt.Errorf("remember %d shifts: %w", len(settled), err)
+	}
+	p.t.open.Store(int64(open))
+	for _, s := range settled {
+		if s.Aside != "" {
+			tally.SetAside++
+			p.Observer.SetAside(s.ID, s.Aside)
+		}
+	}
+	p.count(tally)
+	return nil
+}
+
+const rememberTimeout = 10 * time.Second
+
+// land ends a batch's flight.
+func (p *pass) land(b *batch) {
+	p.mu.Lock()
+	for i := range b.intents {
+		delete(p.flying, b.intents[i].ID)
+	}
+	for i := range b.aside {
+		delete(p.flying, b.aside[i].ID)
+	}
+	p.mu.Unlock()
+	b.intents, b.records, b.outcomes, b.aside, b.buf, b.void = b.intents[:0], b.records[:0], nil, b.aside[:0], b.buf[:0], false
+	p.batches <- b
+}
+
+// suffer notes why records could not be published.
+func (p *pass) suffer(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.outage == nil {
+		p.outage = err
+	}
+}
+
+// count adds to the pass's figures and tells them on.
+func (p *pass) count(t Tally) {
+	p.mu.Lock()
+	p.total.Add(t)
+	p.mu.Unlock()
+	p.Observer.Batch(t)
+}
+
+// report is what can be said of the pass now.
+func (p *pass) report() Report {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := Report{
+		Tally:   p.total,
+		Pass:    p.id,
+		Window:  p.window,
+		Pending: int(p.t.open.Load()),
+		Swept:   p.swept,
+		Notices: slices.Concat(p.schemas.Notices, p.notices),
+	}
+	if r.SchemaOnly > 0 {
+		r.Notices = append(r.Notices, fmt.Sprintf("the schema has changed: what is remembered with an older one than %d is published again, %g a second", p.schemas.Value, p.RepublishRate))
+	}
+	return r
+}
+
+// result judges a pass that read and decided everything.
+func (p *pass) result() error {
+	r := p.report()
+	bad := r.SetAside + r.StillAside
+	switch {
+	case r.NotCollected > 0:
+		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected), p.outage)
+	case bad > 1 && float64(bad) > p.BadShare*float64(r.Fetched): // a single one is an accident, however small the window
+		return fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched)
+	case r.Pending > 0 || r.Deferred > 0:
+		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred), p.outage)
+	case p.outage != nil:
+		p.notices = append(p.notices, "the broker was away, but nothing had to be published: "+p.outage.Error())
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package shiftsync
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Worker keeps one destination in step with one source. Its fields are set before the first call and not changed.
+type Worker struct {
+	Source    Source
+	Encoder   Encoder
+	Publisher Publisher
+	Store     Store
+	Observer  Observer
+
+	Name          string        // of this worker, for people: it stands in the lease
+	DaysPrior     int           // days before now that the window covers
+	DaysAhead     int           // days after now that the window covers
+	Sleep         time.Duration // from the end of a pass to the beginning of the next
+	Keep          time.Duration // how long a shift is remembered after it was last seen; never less than the window
+	PendingLimit  int           // open intents above which nothing new is collected
+	RepublishRate float64       // shifts a second that differ in nothing but their schema
+	BadShare      float64       // share of shifts set aside, of those fetched, above which a pass fails
+	StopTimeout   time.Duration // from being asked to stop to dropping what is in hand
+	Partition     string        // Layout.Fixed
+	AcceptLayout  bool          // take a changed Layout for granted and republish
+}
+
+// ErrPending says that a pass decided everything, and that something it decided is still to be published.
+var ErrPending = errors.New("something stays pending")
+
+// ErrPendingLimit says that the limit of open intents was reached, so that what changed could not be collected.
+var ErrPendingLimit = errors.New("the limit of pending shifts is reached")
+
+// ErrTooManyBad says that more shifts of an answer were bad than one would put down to single mistakes.
+var ErrTooManyBad = errors.New("too many bad shifts")
+
+// RunOnce takes the lease, does one pass and gives the lease back. It waits up to 20 seconds for another worker and
+// then returns a *HeldError.
+//
+// The error wraps ErrPending if the pass read and decided everything but could not publish all of it. Any other
+// error means that the answer was not read whole, or that nothing could be decided.
+func (w *Worker) RunOnce(ctx context.Context) (rep Report, err error) {
+	err = w.hold(ctx, oncePatience, func(stop, ctx context.Context, t *tenure) error {
+		var err error
+		rep, err = w.pass(stop, ctx, t)
+		return err
+	})
+	w.Observer.Done(rep, err)
+	return rep, err
+}
+
+// Run does a pass at once and then another one Sleep after the end of the last, until ctx ends. What fails is told
+// to the Observer and tried again. It returns nil, or what went wrong with stopping.
+func (w *Worker) Run(ctx context.Context) error {
+	for {
+		err := w.hold(ctx, 0, w.passes)
+		if ctx.Err() != nil {
+			if errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)) {
+				return nil // nothing was in hand
+			}
+			return err
+		}
+		if err != nil && !errors.Is(err, ErrLeaseLost) { // a lost lease has been told of with its pass
+			w.Observer.Done(Report{}, err)
+			_ = wait(ctx, w.Sleep)
+		}
+	}
+}
+
+// passes does passes for as long as the lease lasts and nobody asks it to stop.
+func (w *Worker) passes(stop, ctx context.Context, t *tenure) error {
+	for fenced := 0; stop.Err() == nil; {
+		rep, err := w.pass(stop, ctx, t)
+		if !errors.Is(err, errStopped) {
+			w.Observer.Done(rep, err)
+		}
+		if errors.Is(err, ErrFenced) {
+			fenced++
+		} else {
+			fenced = 0
+		}
+		w.idle(stop, ctx, t, rivalDelay(w.Sleep, fenced))
+	}
+	return nil
+}
+
+// idle waits for d and keeps the producer's epoch alive meanwhile, however long that is.
+func (w *Worker) idle(stop, ctx context.Context, t *tenure, d time.Duration) {
+	const renewCheck = time.Minute
+	for end := time.Now().Add(d); ; {
+		if wait(stop, min(time.Until(end), renewCheck)) != nil || !time.Now().Before(end) {
+			return
+		}
+		if t.term.Claim != "" && errors.Is(w.Publisher.Renew(ctx), ErrFenced) {
+			return // the next pass meets it again and says so
+		}
+	}
+}
+
+// rivalDelay grows with each time in a row that a worker was fenced while it held the lease: another worker, outside
+// this Redis, uses the same transactional id, and two that keep displacing each other get nothing done.
+func rivalDelay(sleep time.Duration, fenced int) time.Duration {
+	const longest = 10 * time.Minute
+	for range fenced {
+		if sleep = max(2*sleep, time.Second); sleep >= longest {
+			return longest
+		}
+	}
+	return sleep
+}

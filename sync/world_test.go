@@ -1,0 +1,723 @@
+package shiftsync_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// world is all that is outside of the workers: the API, Redis and the broker, in memory and with their own rules.
+type world struct {
+	mu sync.Mutex // guards everything below
+
+	api    map[int64]string // shift id to content; "bad" cannot be parsed
+	answer []int64          // order in which the API lists them, with repeats; nil: once each, sorted
+	readAt func(n int) error
+
+	lease struct {
+		shiftsync.Owner
+		until time.Time
+	}
+	term    shiftsync.Term
+	shifts  map[int64]remembered
+	intents map[int64]shiftsync.Intent
+	aside   map[int64]uint64
+	layout  shiftsync.Layout
+	ends    map[int]int64
+	stale   bool // every remembered shift wants its "last seen" rewritten
+
+	log    [partitions][]message
+	fence  [partitions]int // newest epoch that wrote
+	epoch  int
+	late   []func() // writes that are still on their way
+	refuse map[string]string
+
+	newest map[int64]string // content that the lease's holder intended last
+	leaves map[string]bool  // parts of the protocol that are left out
+	schema shiftsync.SchemaID
+}
+
+const partitions = 2
+
+type remembered struct {
+	shiftsync.Version
+}
+
+type message struct {
+	id      int64
+	content string
+	epoch   int
+}
+
+func newWorld() *world {
+	return &world{
+		api:     map[int64]string{},
+		shifts:  map[int64]remembered{},
+		intents: map[int64]shiftsync.Intent{},
+		aside:   map[int64]uint64{},
+		ends:    map[int]int64{},
+		refuse:  map[string]string{},
+		newest:  map[int64]string{},
+		leaves:  map[string]bool{},
+		schema:  7,
+	}
+}
+
+// last returns the content of the newest record of a shift, or "".
+func (w *world) last(id int64) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	log := w.log[partitionOf(id)]
+	for i := len(log) - 1; i >= 0; i-- {
+		if log[i].id == id {
+			return log[i].content
+		}
+	}
+	return ""
+}
+
+// history returns the contents of all records of a shift.
+func (w *world) history(id int64) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, m := range w.log[partitionOf(id)] {
+		if m.id == id {
+			out = append(out, m.content)
+		}
+	}
+	return out
+}
+
+func (w *world) set(contents map[int64]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.Copy(w.api, contents)
+	maps.DeleteFunc(w.api, func(_ int64, c string) bool { return c == gone })
+}
+
+// gone is the content of a shift that is not in the window.
+const gone = "-"
+
+func (w *world) deliver() {
+	w.mu.Lock()
+	late := w.late
+	w.late = nil
+	w.mu.Unlock()
+	for _, write := range late {
+		write()
+	}
+}
+
+func partitionOf(id int64) int { return int(id % partitions) }
+
+// fault is what goes wrong at one step.
+type fault string
+
+const (
+	crashBefore fault = "crash before"
+	crashAfter  fault = "crash after"
+	lostAnswer  fault = "answer lost" // after the effect
+	noEffect    fault = "call lost"
+	paused      fault = "paused before" // longer than the lease, and then the step is taken
+
+	// Of Publish only.
+	halfLost      fault = "one partition never arrives"
+	halfLate      fault = "one partition arrives late"
+	allLate       fault = "all arrives late"
+	halfUnsent    fault = "one partition refuses for now"
+	halfLateCrash fault = "one partition arrives late, crash"
+	allLateCrash  fault = "all arrives late, crash"
+)
+
+var (
+	errDead = errors.New("this worker is dead")
+	errLost = errors.New("no answer")
+)
+
+// incarnation is one worker process as the world sees it: the implementation of all its ports.
+type incarnation struct {
+	*world
+	name string
+	plan func(step int, name string) fault
+
+	gate  sync.Mutex // guards what is below
+	steps int
+	names []string
+	dead  bool
+	pause chan struct{} // not nil: everything waits until it is closed
+
+	epoch   int
+	blocked [partitions]bool
+
+	meanwhile func() // runs while this one is paused
+	before    func(step int)
+
+	asides   []string
+	standbys int
+	done     []error
+	reports  []shiftsync.Report
+}
+
+// step takes one step of this worker in the world, with what the plan has for it.
+func (i *incarnation) step(name string, effect func() error) (fault, error) {
+	i.gate.Lock()
+	pause := i.pause
+	i.gate.Unlock()
+	if pause != nil {
+		<-pause
+	}
+	i.gate.Lock()
+	if i.dead {
+		i.gate.Unlock()
+		return "", errDead
+	}
+	n := i.steps
+	var f fault
+	if name != "renew" && name != "release" { // those have a rhythm of their own
+		i.steps++
+		i.names = append(i.names, name)
+		if i.plan != nil {
+			f = i.plan(n, name)
+		}
+	}
+	before := i.before
+	switch f {
+	case crashBefore, crashAfter, halfLateCrash, allLateCrash:
+		i.dead = true
+	case paused:
+		i.pause = make(chan struct{})
+	}
+	i.gate.Unlock()
+	if before != nil {
+		before(n)
+	}
+
+	switch f {
+	case crashBefore:
+		return f, errDead
+	case crashAfter:
+		_ = effect()
+		return f, errDead
+	case lostAnswer:
+		_ = effect()
+		return f, errLost
+	case noEffect:
+		return f, errLost
+	case paused:
+		i.meanwhile()
+		err := effect()
+		i.gate.Lock()
+		close(i.pause)
+		i.pause = nil
+		i.gate.Unlock()
+		return f, err
+	}
+	return f, effect()
+}
+
+func (i *incarnation) locked(effect func() error) func() error {
+	return func() error {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		return effect()
+	}
+}
+
+// Source
+
+type shiftJSON struct {
+	ID      int64  `json:"id"`
+	Content string `json:"content"`
+	Noise   int    `json:"noise"`
+}
+
+func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64, uint64, []byte) error) error {
+	var list []shiftJSON
+	_, err := i.step("read", i.locked(func() error {
+		ids := i.answer
+		if ids == nil {
+			ids = slices.Sorted(maps.Keys(i.api))
+		}
+		for _, id := range ids {
+			list = append(list, shiftJSON{ID: id, Content: i.api[id]})
+		}
+		return nil
+	}))
+	if err != nil {
+		return err
+	}
+	seen := map[int64]int{}
+	for n, s := range list {
+		if i.readAt != nil {
+			if err := i.readAt(n); err != nil {
+				return err
+			}
+		}
+		if again := seen[s.ID]; again > 0 {
+			s.Content += "+" + strconv.Itoa(again) // a repeat brings a newer version
+		}
+		seen[s.ID]++
+		raw, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		if err := add(s.ID, hashOf(raw), raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hashOf(raw []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(raw)
+	return h.Sum64()
+}
+
+var errBad = errors.New("no start_time")
+
+func (i *incarnation) Parse(raw []byte, into *shiftsync.Shift) error {
+	var s shiftJSON
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return err
+	}
+	if s.Content == "bad" {
+		return errBad
+	}
+	*into = shiftsync.Shift{ID: s.ID, AccountID: 77, Notes: s.Content}
+	return nil
+}
+
+// Encoder
+
+func (i *incarnation) Prepare(context.Context) (shiftsync.Schemas, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return shiftsync.Schemas{Key: 1, Value: i.schema}, nil
+}
+
+func (i *incarnation) Encode(s *shiftsync.Shift, buf []byte, into *shiftsync.Record) ([]byte, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	into.ID, into.Key, into.Value = s.ID, []byte(strconv.FormatInt(s.ID, 10)), []byte(s.Notes)
+	into.Schema, into.Fingerprint = i.schema, shiftsync.FingerprintOf(into.Value)
+	return buf, nil
+}
+
+func (i *incarnation) Fingerprint(_ context.Context, s *shiftsync.Shift, _ shiftsync.SchemaID) (shiftsync.Fingerprint, error) {
+	return shiftsync.FingerprintOf([]byte(s.Notes)), nil
+}
+
+// Publisher
+
+func (i *incarnation) Topic(context.Context) (shiftsync.Topic, error) {
+	t := shiftsync.Topic{Ends: map[int]int64{}}
+	_, err := i.step("topic", i.locked(func() error {
+		for p := range i.log {
+			t.Ends[p] = int64(len(i.log[p]))
+		}
+		return nil
+	}))
+	return t, err
+}
+
+func (i *incarnation) Begin(_ context.Context, takeover bool) error {
+	_, err := i.step("begin", i.locked(func() error {
+		if !takeover && i.epoch != i.world.epoch {
+			return shiftsync.ErrFenced
+		}
+		i.world.epoch++
+		i.epoch = i.world.epoch
+		i.blocked = [partitions]bool{}
+		return nil
+	}))
+	return err
+}
+
+func (i *incarnation) Renew(context.Context) error { return nil }
+
+func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, records []shiftsync.Record) ([]shiftsync.Outcome, error) {
+	outcomes := make([]shiftsync.Outcome, len(records))
+	if err := hold.Err(); err != nil {
+		for n := range outcomes {
+			outcomes[n].Fate = shiftsync.Unsent
+		}
+		return outcomes, err
+	}
+	epoch := i.epoch
+	var byPartition [partitions][]int
+	for n, r := range records {
+		byPartition[partitionOf(r.ID)] = append(byPartition[partitionOf(r.ID)], n)
+	}
+	fenced := false
+	write := func(p int) { // mu is held
+		if epoch < i.fence[p] && !i.leaves["no-fence"] {
+			fenced = true
+			return
+		}
+		i.fence[p] = max(i.fence[p], epoch)
+		for _, n := range byPartition[p] {
+			r := records[n]
+			if why := i.refuse[string(r.Value)]; why != "" {
+				outcomes[n] = shiftsync.Outcome{Fate: shiftsync.Refused, Reason: why}
+				continue
+			}
+			outcomes[n] = shiftsync.Outcome{Fate: shiftsync.Acknowledged, Partition: p, Offset: int64(len(i.log[p]))}
+			i.log[p] = append(i.log[p], message{r.ID, string(r.Value), epoch})
+		}
+	}
+	// What is late is written from copies: its outcome has long been told.
+	later := func(p int) {
+		var on []message
+		for _, n := range byPartition[p] {
+			on = append(on, message{records[n].ID, string(records[n].Value), epoch})
+		}
+		i.late = append(i.late, func() {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			if epoch < i.fence[p] && !i.leaves["no-fence"] {
+				return
+			}
+			i.fence[p] = max(i.fence[p], epoch)
+			i.log[p] = append(i.log[p], on...)
+		})
+	}
+	f, err := i.step("publish", func() error { return nil })
+	if errors.Is(err, errDead) && f != crashAfter && f != halfLateCrash && f != allLateCrash || f == noEffect {
+		return outcomes, err // all Unknown
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for p := range partitions {
+		if len(byPartition[p]) == 0 {
+			continue
+		}
+		if i.blocked[p] {
+			for _, n := range byPartition[p] {
+				outcomes[n].Fate = shiftsync.Unsent
+			}
+			err = errLost
+			continue
+		}
+		half := p == partitions-1
+		switch {
+		case f == halfLost && half:
+			i.blocked[p] = true
+		case (f == halfLate || f == halfLateCrash) && half, f == allLate, f == allLateCrash:
+			later(p)
+			i.blocked[p] = true
+		case f == halfUnsent && half:
+			for _, n := range byPartition[p] {
+				outcomes[n].Fate = shiftsync.Unsent
+			}
+			i.blocked[p] = true
+		default:
+			write(p)
+		}
+		if i.blocked[p] {
+			err = errLost
+		}
+	}
+	if fenced {
+		err = shiftsync.ErrFenced
+	}
+	if f == lostAnswer {
+		clear(outcomes)
+		i.blocked = [partitions]bool{true, true}
+		err = errLost
+	}
+	if f == crashAfter || f == halfLateCrash || f == allLateCrash {
+		clear(outcomes)
+		err = errDead
+	}
+	return outcomes, err
+}
+
+// Store
+
+func (i *incarnation) Acquire(_ context.Context, o shiftsync.Owner, ttl time.Duration) (holder string, err error) {
+	_, err = i.step("acquire", i.locked(func() error {
+		if i.lease.Token != "" && i.lease.Token != o.Token && time.Now().Before(i.lease.until) {
+			holder = i.lease.Name
+			return nil
+		}
+		i.lease.Owner, i.lease.until = o, time.Now().Add(ttl)
+		return nil
+	}))
+	return holder, err
+}
+
+func (i *incarnation) holds(token string) error { // mu is held
+	if i.leaves["no-lease-check"] || i.isHolder(token) {
+		return nil
+	}
+	return fmt.Errorf("fake: %w", shiftsync.ErrLeaseLost)
+}
+
+func (i *incarnation) isHolder(token string) bool { // mu is held
+	return i.lease.Token == token && time.Now().Before(i.lease.until)
+}
+
+func (i *incarnation) current(t shiftsync.Term) error { // mu is held
+	if err := i.holds(t.Owner); err != nil {
+		return err
+	}
+	if i.term != t && !i.leaves["no-lease-check"] {
+		return fmt.Errorf("fake: %w", shiftsync.ErrLeaseLost)
+	}
+	return nil
+}
+
+func (i *incarnation) renewLease(o shiftsync.Owner, ttl time.Duration) error {
+	if !i.isHolder(o.Token) {
+		return shiftsync.ErrLeaseLost
+	}
+	i.lease.until = time.Now().Add(ttl)
+	return nil
+}
+
+func (i *incarnation) Claim(_ context.Context, next shiftsync.Term) (open int, err error) {
+	_, err = i.step("claim", i.locked(func() error {
+		if err := i.holds(next.Owner); err != nil {
+			return err
+		}
+		i.term = next
+		if i.leaves["no-claim"] {
+			return nil
+		}
+		for id := range i.intents {
+			delete(i.shifts, id)
+		}
+		if i.leaves["drop-payload"] {
+			clear(i.intents)
+		}
+		open = len(i.intents)
+		return nil
+	}))
+	return open, err
+}
+
+func (i *incarnation) Open(_ context.Context, cursor uint64) (out []shiftsync.Intent, next uint64, err error) {
+	_, err = i.step("open", i.locked(func() error {
+		ids := slices.Sorted(maps.Keys(i.intents))
+		// Two a page, by id, so that there is more than one page.
+		for _, id := range ids {
+			if uint64(id) > cursor && len(out) < 2 {
+				out = append(out, i.intents[id])
+				next = uint64(id)
+			}
+		}
+		if len(ids) == 0 || next == uint64(ids[len(ids)-1]) {
+			next = 0
+		}
+		return nil
+	}))
+	return out, next, err
+}
+
+func (i *incarnation) Intend(_ context.Context, t shiftsync.Term, intents []shiftsync.Intent) (open int, err error) {
+	_, err = i.step("intend", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, in := range intents {
+			if i.isHolder(t.Owner) { // what anybody else intends is old
+				i.newest[in.ID] = string(in.Value)
+			}
+			if i.leaves["no-intent"] {
+				continue
+			}
+			in.Key, in.Value = slices.Clone(in.Key), slices.Clone(in.Value)
+			i.intents[in.ID] = in
+		}
+		open = len(i.intents)
+		return nil
+	}))
+	return open, err
+}
+
+func (i *incarnation) Remember(_ context.Context, t shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
+	_, err = i.step("remember", i.locked(func() error {
+		if err := i.current(t); err != nil && !i.leaves["late-remember"] {
+			return err
+		}
+		for _, s := range settled {
+			in, stands := i.intents[s.ID]
+			stands = stands && in.Mark == s.Mark
+			if s.Aside != "" {
+				if stands {
+					delete(i.intents, s.ID)
+				}
+				if stands || s.Mark == 0 {
+					i.aside[s.ID] = s.Raw
+				}
+				continue
+			}
+			if stands || i.leaves["no-intent"] || i.leaves["late-remember"] {
+				if stands {
+					delete(i.intents, s.ID)
+				}
+				delete(i.aside, s.ID)
+				i.shifts[s.ID] = remembered{s.Version}
+				i.ends[s.Partition] = max(i.ends[s.Partition], s.Offset)
+			}
+		}
+		open = len(i.intents)
+		return nil
+	}))
+	return open, err
+}
+
+func (i *incarnation) Lookup(_ context.Context, sightings []shiftsync.Sighting, into []shiftsync.Known) error {
+	_, err := i.step("lookup", i.locked(func() error {
+		for n, s := range sightings {
+			if r, ok := i.shifts[s.ID]; ok {
+				into[n].Remembered, into[n].Version, into[n].Stale = true, r.Version, i.stale
+			}
+			if in, ok := i.intents[s.ID]; ok && !i.leaves["no-claim"] {
+				into[n].Pending, into[n].Intended = true, in.Version
+			}
+			into[n].Aside = i.aside[s.ID]
+		}
+		return nil
+	}))
+	return err
+}
+
+func (i *incarnation) Refresh(_ context.Context, t shiftsync.Term, seen []shiftsync.Seen) error {
+	_, err := i.step("refresh", i.locked(func() error {
+		if i.leaves["free-refresh"] {
+			for _, s := range seen {
+				r := i.shifts[s.ID]
+				r.Fingerprint, r.Raw = s.Fingerprint, s.Raw
+				i.shifts[s.ID] = r
+			}
+			return nil
+		}
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, s := range seen {
+			if r, ok := i.shifts[s.ID]; ok && r.Fingerprint == s.Fingerprint {
+				r.Raw = s.Raw
+				i.shifts[s.ID] = r
+			}
+		}
+		return nil
+	}))
+	return err
+}
+
+func (i *incarnation) Sweep(context.Context, shiftsync.Term, time.Duration) (int, error) {
+	return 0, nil
+}
+
+func (i *incarnation) Bind(_ context.Context, o shiftsync.Owner, l shiftsync.Layout, accept bool) error {
+	_, err := i.step("bind", i.locked(func() error {
+		if err := i.holds(o.Token); err != nil {
+			return err
+		}
+		if l.Account != 0 {
+			if i.layout.Account != 0 && i.layout.Account != l.Account {
+				return &shiftsync.LayoutError{What: "account", Was: fmt.Sprint(i.layout.Account), Now: fmt.Sprint(l.Account)}
+			}
+			i.layout.Account = l.Account
+		}
+		if l.Fixed != "" {
+			if i.layout.Fixed != "" && i.layout.Fixed != l.Fixed {
+				if !accept {
+					return &shiftsync.LayoutError{What: "partition", Was: i.layout.Fixed, Now: l.Fixed}
+				}
+				clear(i.shifts)
+			}
+			i.layout.Fixed = l.Fixed
+		}
+		return nil
+	}))
+	return err
+}
+
+func (i *incarnation) Ends(context.Context) (map[int]int64, error) {
+	var ends map[int]int64
+	_, err := i.step("ends", i.locked(func() error {
+		ends = maps.Clone(i.ends)
+		return nil
+	}))
+	return ends, err
+}
+
+func (i *incarnation) Forget(_ context.Context, o shiftsync.Owner) error {
+	_, err := i.step("forget", i.locked(func() error {
+		if err := i.holds(o.Token); err != nil {
+			return err
+		}
+		clear(i.shifts)
+		clear(i.ends)
+		return nil
+	}))
+	return err
+}
+
+// Observer
+
+func (i *incarnation) Standby(string)        { i.note(func() { i.standbys++ }) }
+func (i *incarnation) Took(int)              {}
+func (i *incarnation) Reading()              {}
+func (i *incarnation) Batch(shiftsync.Tally) {}
+func (i *incarnation) SetAside(id int64, why string) {
+	i.note(func() { i.asides = append(i.asides, fmt.Sprintf("%d: %s", id, why)) })
+}
+func (i *incarnation) Done(r shiftsync.Report, err error) {
+	i.note(func() { i.reports, i.done = append(i.reports, r), append(i.done, err) })
+}
+
+func (i *incarnation) note(what func()) {
+	i.gate.Lock()
+	defer i.gate.Unlock()
+	what()
+}
+
+// store is an incarnation as a shiftsync.Store: Leases and Publisher both have a Renew.
+type store struct{ *incarnation }
+
+func (s store) Renew(_ context.Context, o shiftsync.Owner, ttl time.Duration) error {
+	_, err := s.step("renew", s.locked(func() error { return s.renewLease(o, ttl) }))
+	return err
+}
+
+func (s store) Release(_ context.Context, o shiftsync.Owner) error {
+	_, err := s.step("release", s.locked(func() error {
+		if s.lease.Token == o.Token {
+			s.lease.Owner = shiftsync.Owner{}
+		}
+		return nil
+	}))
+	return err
+}
+
+// worker returns a worker of this incarnation with settings for tests.
+func (i *incarnation) worker() *shiftsync.Worker {
+	return &shiftsync.Worker{
+		Source: i, Encoder: i, Publisher: i, Store: store{i}, Observer: i,
+		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: 100_000,
+		RepublishRate: 1000, BadShare: 0.1, StopTimeout: 30 * time.Second, Partition: "murmur2",
+	}
+}
+
+var (
+	_ shiftsync.Source    = (*incarnation)(nil)
+	_ shiftsync.Encoder   = (*incarnation)(nil)
+	_ shiftsync.Publisher = (*incarnation)(nil)
+	_ shiftsync.Store     = store{}
+	_ shiftsync.Observer  = (*incarnation)(nil)
+)
