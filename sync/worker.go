@@ -71,17 +71,17 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // passes does passes for as long as the lease lasts and nobody asks it to stop.
 func (w *Worker) passes(stop, ctx context.Context, t *tenure) error {
-	for fenced := 0; stop.Err() == nil; {
+	var rival rivalry
+	for stop.Err() == nil {
 		rep, err := w.pass(stop, ctx, t)
 		if !errors.Is(err, errStopped) {
 			w.Observer.Done(rep, err)
 		}
+		delay := w.Sleep
 		if errors.Is(err, ErrFenced) {
-			fenced++
-		} else {
-			fenced = 0
+			delay = rival.delay(time.Now(), w.Sleep)
 		}
-		w.idle(stop, ctx, t, rivalDelay(w.Sleep, fenced))
+		w.idle(stop, ctx, t, delay)
 	}
 	return nil
 }
@@ -99,14 +99,25 @@ func (w *Worker) idle(stop, ctx context.Context, t *tenure, d time.Duration) {
 	}
 }
 
-// rivalDelay grows with each time in a row that a worker was fenced while it held the lease: another worker, outside
-// this Redis, uses the same transactional id, and two that keep displacing each other get nothing done.
-func rivalDelay(sleep time.Duration, fenced int) time.Duration {
-	const longest = 10 * time.Minute
-	for range fenced {
-		if sleep = max(2*sleep, time.Second); sleep >= longest {
+// rivalry counts how often a worker was fenced while it held the lease: another one, outside this Redis, uses the same
+// transactional id. Two that keep displacing each other get nothing done, so the pause after each time grows.
+type rivalry struct {
+	times int
+	last  time.Time
+}
+
+func (r *rivalry) delay(now time.Time, sleep time.Duration) time.Duration {
+	const longest, forgotten = 10 * time.Minute, time.Hour
+	if now.Sub(r.last) > forgotten {
+		r.times = 0
+	}
+	r.times++
+	r.last = now
+	delay := max(sleep, time.Second)
+	for range r.times {
+		if delay *= 2; delay >= longest {
 			return longest
 		}
 	}
-	return sleep
+	return delay
 }

@@ -21,6 +21,8 @@ type world struct {
 
 	api    map[int64]string // shift id to content; "bad" cannot be parsed
 	answer []int64          // order in which the API lists them, with repeats; nil: once each, sorted
+	say    []shiftJSON      // if not nil, exactly what the API says
+	noise  int              // changes the bytes of every shift and nothing else
 	readAt func(n int) error
 
 	lease struct {
@@ -38,8 +40,10 @@ type world struct {
 	log    [partitions][]message
 	fence  [partitions]int // newest epoch that wrote
 	epoch  int
-	late   []func() // writes that are still on their way
-	refuse map[string]string
+	late   []func()          // writes that are still on their way
+	refuse map[string]string // content to the reason why the broker refuses it for good
+	away   bool              // the broker answers nothing
+	onSend func()            // before records are written
 
 	newest map[int64]string // content that the lease's holder intended last
 	leaves map[string]bool  // parts of the protocol that are left out
@@ -166,6 +170,7 @@ type incarnation struct {
 	standbys int
 	done     []error
 	reports  []shiftsync.Report
+	ended    []time.Time
 }
 
 // step takes one step of this worker in the world, with what the plan has for it.
@@ -249,7 +254,10 @@ func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64
 			ids = slices.Sorted(maps.Keys(i.api))
 		}
 		for _, id := range ids {
-			list = append(list, shiftJSON{ID: id, Content: i.api[id]})
+			list = append(list, shiftJSON{ID: id, Content: i.api[id], Noise: i.noise})
+		}
+		if i.say != nil {
+			list = slices.Clone(i.say)
 		}
 		return nil
 	}))
@@ -263,7 +271,7 @@ func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64
 				return err
 			}
 		}
-		if again := seen[s.ID]; again > 0 {
+		if again := seen[s.ID]; again > 0 && i.say == nil {
 			s.Content += "+" + strconv.Itoa(again) // a repeat brings a newer version
 		}
 		seen[s.ID]++
@@ -323,6 +331,9 @@ func (i *incarnation) Fingerprint(_ context.Context, s *shiftsync.Shift, _ shift
 func (i *incarnation) Topic(context.Context) (shiftsync.Topic, error) {
 	t := shiftsync.Topic{Ends: map[int]int64{}}
 	_, err := i.step("topic", i.locked(func() error {
+		if i.away {
+			return errLost
+		}
 		for p := range i.log {
 			t.Ends[p] = int64(len(i.log[p]))
 		}
@@ -333,6 +344,9 @@ func (i *incarnation) Topic(context.Context) (shiftsync.Topic, error) {
 
 func (i *incarnation) Begin(_ context.Context, takeover bool) error {
 	_, err := i.step("begin", i.locked(func() error {
+		if i.away {
+			return errLost
+		}
 		if !takeover && i.epoch != i.world.epoch {
 			return shiftsync.ErrFenced
 		}
@@ -356,7 +370,12 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 	}
 	epoch := i.epoch
 	var byPartition [partitions][]int
+	twice := map[int64]bool{}
 	for n, r := range records {
+		if twice[r.ID] {
+			panic("the same id twice in one call")
+		}
+		twice[r.ID] = true
 		byPartition[partitionOf(r.ID)] = append(byPartition[partitionOf(r.ID)], n)
 	}
 	fenced := false
@@ -396,12 +415,16 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 	if errors.Is(err, errDead) && f != crashAfter && f != halfLateCrash && f != allLateCrash || f == noEffect {
 		return outcomes, err // all Unknown
 	}
+	if i.onSend != nil {
+		i.onSend()
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for p := range partitions {
 		if len(byPartition[p]) == 0 {
 			continue
 		}
+		i.blocked[p] = i.blocked[p] || i.away
 		if i.blocked[p] {
 			for _, n := range byPartition[p] {
 				outcomes[n].Fate = shiftsync.Unsent
@@ -546,7 +569,10 @@ func (i *incarnation) Intend(_ context.Context, t shiftsync.Term, intents []shif
 	return open, err
 }
 
-func (i *incarnation) Remember(_ context.Context, t shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
+func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err() // nothing was sent; once it is, it may arrive at any time
+	}
 	_, err = i.step("remember", i.locked(func() error {
 		if err := i.current(t); err != nil && !i.leaves["late-remember"] {
 			return err
@@ -678,7 +704,9 @@ func (i *incarnation) SetAside(id int64, why string) {
 	i.note(func() { i.asides = append(i.asides, fmt.Sprintf("%d: %s", id, why)) })
 }
 func (i *incarnation) Done(r shiftsync.Report, err error) {
-	i.note(func() { i.reports, i.done = append(i.reports, r), append(i.done, err) })
+	i.note(func() {
+		i.reports, i.done, i.ended = append(i.reports, r), append(i.done, err), append(i.ended, time.Now())
+	})
 }
 
 func (i *incarnation) note(what func()) {

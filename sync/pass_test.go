@@ -1,0 +1,386 @@
+package shiftsync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// once does one pass of a new worker and returns what became of it.
+func once(t *testing.T, w *world) (shiftsync.Report, *incarnation, error) {
+	t.Helper()
+	i := &incarnation{world: w, name: "worker"}
+	rep, err := i.worker().RunOnce(t.Context())
+	return rep, i, err
+}
+
+// mustOnce does one pass that must succeed.
+func mustOnce(t *testing.T, w *world) shiftsync.Report {
+	t.Helper()
+	rep, _, err := once(t, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep
+}
+
+// inStep fails unless the newest record of each shift is what the API says.
+func inStep(t *testing.T, w *world) {
+	t.Helper()
+	if len(w.api) == 0 {
+		t.Fatal("the API has no shift: nothing was compared")
+	}
+	for id, want := range w.api {
+		if got := w.last(id); got != want {
+			t.Errorf("shift %d ends on %q, the API says %q", id, got, want)
+		}
+	}
+}
+
+func many(n int, content string) map[int64]string {
+	out := map[int64]string{}
+	for id := range int64(n) {
+		out[id+1] = content
+	}
+	return out
+}
+
+func TestAPassPublishesWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(2345, "A"))
+		for _, pass := range []struct {
+			claim     string
+			change    map[int64]string
+			published int
+		}{
+			{"the first pass publishes all", nil, 2345},
+			{"the second pass publishes nothing", nil, 0},
+			{"a change of three publishes three", map[int64]string{1: "B", 1000: "B", 2345: "B"}, 3},
+			{"a revert is a change", map[int64]string{1: "A"}, 1},
+			{"a new shift is published", map[int64]string{9999: "A"}, 1},
+			{"a shift that left the window changes nothing", map[int64]string{7: gone}, 0},
+		} {
+			w.set(pass.change)
+			rep := mustOnce(t, w)
+			if rep.Published != pass.published || rep.Fetched != len(w.api) || rep.Pending != 0 {
+				t.Errorf("%s: got %+v", pass.claim, rep.Tally)
+			}
+			inStep(t, w)
+		}
+		if got, want := w.history(1), []string{"A", "B", "A"}; !slices.Equal(got, want) {
+			t.Errorf("got the records %v, want %v", got, want)
+		}
+	})
+}
+
+func TestAnIDThatComesTwiceKeepsItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Next to each other, across batches, and a whole answer said thrice. A repeat carries a newer version.
+		answers := map[string][]int64{"next to each other": {1, 1, 2, 2, 2}}
+		var long, thrice []int64
+		for id := int64(1); id <= 1700; id++ {
+			long = append(long, id)
+		}
+		answers["far apart"] = append(slices.Clone(long), 1, 700, 1700)
+		thrice = slices.Concat(long, long, long)
+		answers["all thrice"] = thrice
+		for claim, answer := range answers {
+			w := newWorld()
+			w.set(many(1700, "A"))
+			w.answer = answer
+			rep := mustOnce(t, w)
+			repeats := map[int64]int{}
+			for _, id := range answer {
+				repeats[id]++
+			}
+			for id, n := range repeats {
+				want := "A"
+				if n > 1 {
+					want = fmt.Sprintf("A+%d", n-1)
+				}
+				if got := w.last(id); got != want {
+					t.Fatalf("%s: shift %d ends on %q, the last that was said is %q", claim, id, got, want)
+				}
+				if h := w.history(id); !slices.IsSorted(h) {
+					t.Fatalf("%s: shift %d came as %v", claim, id, h)
+				}
+			}
+			if rep.Fetched != len(answer) {
+				t.Errorf("%s: fetched %d, want %d", claim, rep.Fetched, len(answer))
+			}
+		}
+	})
+}
+
+func TestTheSecondVersionIsDecidedAgainstTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(map[int64]string{1: "A"})
+		mustOnce(t, w)
+		w.say = []shiftJSON{{ID: 1, Content: "B"}, {ID: 1, Content: "A"}} // the second one is as remembered
+		mustOnce(t, w)
+		if got, want := w.history(1), []string{"A", "B", "A"}; !slices.Equal(got, want) {
+			t.Errorf("in one batch: got %v, want %v", got, want)
+		}
+		w.say = []shiftJSON{{ID: 1, Content: "B"}}
+		for id := int64(2); id < 1200; id++ {
+			w.say = append(w.say, shiftJSON{ID: id, Content: "A"})
+		}
+		w.say = append(w.say, shiftJSON{ID: 1, Content: "A"})
+		held := make(chan struct{})
+		w.onSend = func() { <-held } // the first stays in flight until all is read
+		go func() {
+			<-time.After(time.Second)
+			close(held)
+		}()
+		mustOnce(t, w)
+		if got, want := w.history(1), []string{"A", "B", "A", "B", "A"}; !slices.Equal(got, want) {
+			t.Errorf("across batches: got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestABadShiftCostsItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(30, "A"))
+		w.set(map[int64]string{3: "bad"})
+		rep, i, err := once(t, w)
+		if err != nil || rep.Published != 29 || rep.SetAside != 1 || !slices.Equal(i.asides, []string{"3: no start_time"}) {
+			t.Errorf("the others are published: got %+v, %v, %v", rep.Tally, i.asides, err)
+		}
+		rep, i, err = once(t, w)
+		if err != nil || rep.StillAside != 1 || rep.SetAside != 0 || len(i.asides) != 0 {
+			t.Errorf("it is told once a version: got %+v, %v, %v", rep.Tally, i.asides, err)
+		}
+		w.set(map[int64]string{3: "A"})
+		if rep := mustOnce(t, w); rep.Published != 1 {
+			t.Errorf("a mended version is published: got %+v", rep.Tally)
+		}
+		// Bad in the middle of its life: what was acknowledged stays remembered.
+		w.set(map[int64]string{3: "bad"})
+		mustOnce(t, w)
+		w.set(map[int64]string{3: "A"})
+		if rep := mustOnce(t, w); rep.Published != 0 {
+			t.Errorf("back to what was acknowledged is no change: got %+v", rep.Tally)
+		}
+		w.schema++ // whatever decides how it is read
+		w.set(map[int64]string{4: "bad"})
+		mustOnce(t, w)
+		w.schema++
+		if _, i, _ := once(t, w); len(i.asides) != 1 {
+			t.Errorf("with another schema it is tried again: got %v", i.asides)
+		}
+	})
+}
+
+func TestARefusedRecordCostsItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(30, "A"))
+		w.set(map[int64]string{3: "huge"})
+		w.refuse["huge"] = "larger than the topic takes"
+		rep, i, err := once(t, w)
+		if err != nil || rep.Published != 29 || rep.Pending != 0 || !slices.Equal(i.asides, []string{"3: larger than the topic takes"}) {
+			t.Errorf("got %+v, %v, %v", rep.Tally, i.asides, err)
+		}
+		if rep, i, err := once(t, w); err != nil || rep.Encoded != 0 || len(i.asides) != 0 {
+			t.Errorf("it is not tried again as it is: got %+v, %v, %v", rep.Tally, i.asides, err)
+		}
+	})
+}
+
+func TestTooManyBadShiftsFailThePass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(30, "A"))
+		for id := range int64(4) {
+			w.set(map[int64]string{id + 1: "bad"})
+		}
+		for range 2 { // once they are known, too
+			rep, _, err := once(t, w)
+			if !errors.Is(err, shiftsync.ErrTooManyBad) || rep.Fetched != 30 {
+				t.Errorf("got %+v, %v", rep.Tally, err)
+			}
+		}
+		if got := w.last(9); got != "A" {
+			t.Errorf("the good ones are published all the same: got %q", got)
+		}
+	})
+}
+
+func TestAnAnswerThatBreaksOffIsTrueAsFarAsItCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(1200, "A"))
+		broken := errors.New("unexpected end")
+		w.readAt = func(n int) error {
+			if n == 700 {
+				return broken
+			}
+			return nil
+		}
+		rep, _, err := once(t, w)
+		if !errors.Is(err, broken) || errors.Is(err, shiftsync.ErrPending) || rep.Published != 700 || rep.Pending != 0 {
+			t.Errorf("got %+v, %v", rep.Tally, err)
+		}
+		w.readAt = nil
+		if rep := mustOnce(t, w); rep.Published != 500 {
+			t.Errorf("the next pass publishes the rest: got %+v", rep.Tally)
+		}
+	})
+}
+
+func TestASchemaChangeGoesOutSlowlyAndRealChangesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(25_000, "A"))
+		mustOnce(t, w)
+		w.schema++
+		w.set(map[int64]string{24_999: "B"})
+		i := &incarnation{world: w, name: "worker"}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- i.worker().Run(ctx) }()
+		synctest.Wait()
+		first := i.reports[0]
+		if first.SchemaOnly != 24_999 || first.Deferred != 24_999-10_000 || first.Changed != 1 || !errors.Is(i.done[0], shiftsync.ErrPending) {
+			t.Errorf("the first pass: got %+v, %v", first.Tally, i.done[0])
+		}
+		if got := w.last(24_999); got != "B" {
+			t.Errorf("the real change waited: got %q", got)
+		}
+		if !slices.ContainsFunc(first.Notices, func(n string) bool { return strings.Contains(n, "schema has changed") }) {
+			t.Errorf("nothing says that the schema changed: got %q", first.Notices)
+		}
+		<-time.After(35 * time.Second)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := w.history(5); !slices.Equal(got, []string{"A", "A"}) {
+			t.Errorf("after ten thousand every ten seconds, shift 5 came as %v", got)
+		}
+		if last := i.reports[len(i.reports)-1]; last.Unchanged != 25_000 || i.done[len(i.done)-1] != nil {
+			t.Errorf("and then all is in step: got %+v", last.Tally)
+		}
+	})
+}
+
+func TestAnotherLayoutIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(3, "A"))
+		mustOnce(t, w)
+		other := (&incarnation{world: w, name: "worker"}).worker()
+		other.Partition = "0"
+		var refused *shiftsync.LayoutError
+		if _, err := other.RunOnce(t.Context()); !errors.As(err, &refused) {
+			t.Fatalf("got %v", err)
+		}
+		other.AcceptLayout = true
+		if rep, err := other.RunOnce(t.Context()); err != nil || rep.Published != 3 {
+			t.Errorf("accepted, it republishes the window: got %+v, %v", rep.Tally, err)
+		}
+		w.layout.Account = 78
+		w.set(many(3, "B"))
+		other.AcceptLayout = false
+		if rep, err := other.RunOnce(t.Context()); !errors.As(err, &refused) || rep.Published != 0 || w.last(1) != "A" {
+			t.Errorf("another account is refused before anything is published: got %+v, %v", rep.Tally, err)
+		}
+	})
+}
+
+func TestATopicThatWasCutIsFilledAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(10, "A"))
+		mustOnce(t, w)
+		w.log[1] = nil
+		rep := mustOnce(t, w)
+		inStep(t, w)
+		if len(rep.Notices) != 1 || !strings.Contains(rep.Notices[0], "recreated or cut") {
+			t.Errorf("got the notices %q", rep.Notices)
+		}
+		if rep := mustOnce(t, w); rep.Published != 0 || len(rep.Notices) != 0 {
+			t.Errorf("and that once: got %+v, %q", rep.Tally, rep.Notices)
+		}
+	})
+}
+
+func TestAnOutageOfTheBrokerIsCollectedThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		worker.PendingLimit = 4
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- worker.Run(ctx) }()
+		pass := func(contents map[int64]string) (shiftsync.Report, error) {
+			w.set(contents)
+			<-time.After(10 * time.Second)
+			synctest.Wait()
+			return i.reports[len(i.reports)-1], i.done[len(i.done)-1]
+		}
+		synctest.Wait()
+
+		w.mu.Lock()
+		w.away = true
+		w.mu.Unlock()
+		if rep, err := pass(map[int64]string{1: "B"}); !errors.Is(err, shiftsync.ErrPending) || rep.Pending != 1 {
+			t.Errorf("a change is collected: got %+v, %v", rep, err)
+		}
+		for range 2 {
+			if rep, err := pass(nil); !errors.Is(err, shiftsync.ErrPending) || rep.Unchanged != 3 || rep.Pending != 1 {
+				t.Errorf("read again it is nothing new: got %+v, %v", rep, err)
+			}
+			w.noise++ // and no more if only its bytes differ
+		}
+		if rep, err := pass(map[int64]string{1: "C", 2: "B"}); !errors.Is(err, shiftsync.ErrPending) || rep.Pending != 2 {
+			t.Errorf("a newer version takes its place: got %+v, %v", rep, err)
+		}
+		if rep, err := pass(map[int64]string{1: gone}); !errors.Is(err, shiftsync.ErrPending) || rep.Pending != 2 {
+			t.Errorf("it stays when its shift leaves the window: got %+v, %v", rep, err)
+		}
+		if rep, err := pass(map[int64]string{3: "B"}); !errors.Is(err, shiftsync.ErrPending) || rep.Pending != 3 {
+			t.Errorf("a third one changes: got %+v, %v", rep, err)
+		}
+		if rep, err := pass(map[int64]string{3: "A"}); !errors.Is(err, shiftsync.ErrPending) || rep.Changed != 1 || rep.Pending != 3 {
+			t.Errorf("and is taken back, which counts although it equals what is remembered: got %+v, %v", rep, err)
+		}
+		rep, err := pass(map[int64]string{2: "D", 3: gone, 11: "A", 12: "A", 13: "A"})
+		if !errors.Is(err, shiftsync.ErrPendingLimit) || rep.Pending != 4 || rep.NotCollected != 2 {
+			t.Errorf("at the limit nothing new is collected, and what stands may be replaced: got %+v, %v", rep, err)
+		}
+		w.mu.Lock()
+		w.away = false
+		w.mu.Unlock()
+		if rep, err := pass(nil); err != nil || rep.Pending != 0 {
+			t.Errorf("when the broker is back all goes out: got %+v, %v", rep, err)
+		}
+		inStep(t, w)
+		if got := w.history(1); !slices.Equal(got, []string{"A", "C"}) {
+			t.Errorf("of the shift that left, the newest goes out: got %v", got)
+		}
+		if got := w.last(3); got != "A" {
+			t.Errorf("of the one that was taken back and left, the newest goes out: got %q", got)
+		}
+		if got := w.history(2); !slices.Equal(got, []string{"A", "D"}) {
+			t.Errorf("of the one that changed twice, the newest goes out: got %v", got)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,250 @@
+package shiftsync_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// running is a worker in its loop.
+type running struct {
+	*incarnation
+	stop func() error // returns what Run returned
+}
+
+func run(t *testing.T, w *world, name string) running {
+	i := &incarnation{world: w, name: name}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- i.worker().Run(ctx) }()
+	return running{i, func() error {
+		cancel()
+		return <-done
+	}}
+}
+
+// passes is how many passes the worker has ended.
+func (r running) passes() int {
+	r.gate.Lock()
+	defer r.gate.Unlock()
+	return len(r.done)
+}
+
+func TestTheLoopPassesAtOnceAndThenWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		slow := 7 * time.Second
+		w.onSend = func() { <-time.After(slow) }
+		r := run(t, w, "worker")
+		for _, at := range []struct {
+			after  time.Duration
+			passes int
+		}{{6 * time.Second, 0}, {2 * time.Second, 1}, {8 * time.Second, 1}, {2 * time.Second, 2}, {8 * time.Second, 2}, {2 * time.Second, 3}} {
+			<-time.After(at.after)
+			synctest.Wait()
+			if got := r.passes(); got != at.passes {
+				t.Errorf("got %d passes, want %d", got, at.passes)
+			}
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAStopFinishesTheBatchInHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		sending := make(chan struct{})
+		w.onSend = func() {
+			close(sending)
+			<-time.After(3 * time.Second)
+		}
+		r := run(t, w, "worker")
+		<-sending
+		if err := r.stop(); err != nil {
+			t.Errorf("a clean stop is no error: got %v", err)
+		}
+		if len(w.intents) != 0 || len(w.shifts) != len(ids) || w.lease.Token != "" {
+			t.Errorf("got %d open intents, %d remembered, lease held by %q", len(w.intents), len(w.shifts), w.lease.Name)
+		}
+	})
+}
+
+func TestAStopIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		reading := make(chan struct{})
+		worker.Source = hanging{reading}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- worker.Run(ctx) }()
+		<-reading
+		began := time.Now()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > worker.StopTimeout {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// hanging is a source that says nothing until it is cut off.
+type hanging struct{ reading chan struct{} }
+
+func (h hanging) Read(ctx context.Context, _ shiftsync.Window, _ func(int64, uint64, []byte) error) error {
+	close(h.reading)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (h hanging) Parse([]byte, *shiftsync.Shift) error { return errBad }
+
+func TestOneWorkerAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		first := run(t, w, "first")
+		<-time.After(time.Second)
+
+		second := run(t, w, "second")
+		<-time.After(time.Minute) // many leases long
+		second.note(func() {
+			if len(second.done) != 0 || second.standbys == 0 || slices.Contains(second.names, "topic") {
+				t.Errorf("a standby does no pass and asks the broker for nothing: got %d passes, steps %v", len(second.done), second.names)
+			}
+		})
+		once := &incarnation{world: w, name: "once"}
+		began := time.Now()
+		_, err := once.worker().RunOnce(t.Context())
+		var held *shiftsync.HeldError
+		if !errors.As(err, &held) || held.Holder != "first" || time.Since(began) > 21*time.Second || time.Since(began) < 15*time.Second {
+			t.Errorf("one pass waits some 20 s for its turn and names the holder: got %v after %s", err, time.Since(began))
+		}
+
+		first.gate.Lock()
+		first.dead = true
+		first.gate.Unlock()
+		<-time.After(20 * time.Second)
+		if second.passes() == 0 {
+			t.Error("a killed worker is not replaced within 20 s")
+		}
+		_ = first.stop() // it is dead: whatever it says
+		third := run(t, w, "third")
+		<-time.After(5 * time.Second)
+		if err := second.stop(); err != nil {
+			t.Error(err)
+		}
+		<-time.After(3 * time.Second)
+		if third.passes() == 0 {
+			t.Error("a clean stop does not hand over at once")
+		}
+		if err := third.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTheLeaseIsKeptThroughALongPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		w.onSend = func() { <-time.After(5 * time.Minute) }
+		first, second := run(t, w, "first"), run(t, w, "second")
+		<-time.After(10 * time.Minute)
+		if a, b := first.passes(), second.passes(); a*b != 0 || a+b == 0 {
+			t.Errorf("both did passes: %d and %d", a, b)
+		}
+		if err := errors.Join(first.stop(), second.stop()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPastItsLeaseAWorkerSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		i := &incarnation{world: w, name: "worker"}
+		i.plan = func(_ int, name string) fault {
+			if name == "intend" {
+				return paused
+			}
+			return ""
+		}
+		i.meanwhile = func() { <-time.After(13 * time.Second) }
+		w.leaves["no-lease-check"] = true // the store would refuse: here the worker's own clock has to
+		rep, err := i.worker().RunOnce(t.Context())
+		if !errors.Is(err, shiftsync.ErrLeaseLost) || rep.Published != 0 || w.last(1) != "" {
+			t.Errorf("got %+v, %v, topic %q", rep.Tally, err, w.last(1))
+		}
+	})
+}
+
+func TestARivalOutsideThisRedisIsMetWithGrowingDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		r := run(t, w, "worker")
+		for n := range 100 {
+			<-time.After(10 * time.Second)
+			w.mu.Lock()
+			w.epoch++ // the rival takes over and writes
+			w.fence = [partitions]int{w.epoch, w.epoch}
+			for id := range w.api {
+				w.api[id] = string(rune('B' + n))
+			}
+			w.mu.Unlock()
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		var pauses []time.Duration // after a pass that was fenced
+		for n, err := range r.done[:len(r.done)-1] {
+			if errors.Is(err, shiftsync.ErrFenced) {
+				pauses = append(pauses, r.ended[n+1].Sub(r.ended[n]))
+			}
+		}
+		if len(pauses) < 4 || !slices.IsSorted(pauses) || pauses[0] < 20*time.Second || pauses[3] < 100*time.Second {
+			t.Errorf("it paused %v", pauses)
+		}
+	})
+}
+
+func TestWhatFailsIsToldAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		i := &incarnation{world: w, name: "worker"}
+		i.plan = func(n int, _ string) fault {
+			if n < 3 { // Redis away: no lease
+				return noEffect
+			}
+			return ""
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- i.worker().Run(ctx) }()
+		<-time.After(35 * time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if len(i.done) < 4 || i.done[0] == nil || i.done[3] != nil {
+			t.Errorf("got %v", i.done)
+		}
+		inStep(t, w)
+	})
+}
