@@ -14,7 +14,7 @@ import (
 const batchSize = 500
 
 // errStopped ends a pass because the worker was asked to stop.
-var errStopped = errors.New("stopped before the answer was read whole")
+var errStopped = fmt.Errorf("stopped before the answer was read whole: %w", context.Canceled)
 
 // pass does one pass: it settles what earlier ones left open, and then makes of the window's shifts a stream of
 // batches that goes through the stages of the pipeline,

@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+IMAGE       ?= slotsync
+
+.PHONY: help demo test check bench fuzz test-stack build image
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the worker, with an API, Redis, Kafka and a registry inside the process; needs nothing but Go
+	go run ./cmd/mini
+
+test: ## all tests; needs nothing but Go
+	go test ./...
+
+check: ## what a change must pass: format, vet, lint, and the tests under the race detector (needs a C compiler)
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go test -race -shuffle=on ./...
+
+bench: ## all benchmarks
+	go test -run='^$$' -bench=. ./...
+
+fuzz: ## each fuzz test for FUZZTIME (10s)
+	.ci/fuzz $(FUZZTIME)
+
+test-stack: ## all tests, with a real Redis for those that know what to do with one (needs redis-server)
+	.ci/stack go test -count=1 ./...
+
+build: ## bin/slotsync
+	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync
+
+image: ## the container image
+	docker build -t $(IMAGE) .

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// config declares every setting once: its flag (name), its variables, the old program's name before the better one
+// (vars), default, bounds and help. The help page is made of it. Own tags beside kong's:
+//
+//	vars    variables, the first that is set wins
+//	file    the value can also come from a file, whose path stands in <variable>_FILE
+//	type    how the text is read, if its Go type does not say so
+//	min,max bounds
+//	one_of  the only values, or elements, there are
+//	needed  what to give, for a setting that has no default and must be set
+//
+// A secret has no flag for its value, which everybody on the machine could read in the list of processes, but one for
+// the path of its file.
+type config struct {
+	Once         bool `name:"once" help:"Run one pass and exit: 0 if all is in step, 3 if something stays pending, 1 if nothing could be decided."`
+	AcceptLayout bool `name:"accept-layout" help:"Accept that the topic's partitions, the partitioning, the key's schema or the account changed, and publish the window anew."`
+
+	Sync struct {
+		DaysAhead int           `name:"sync-days-ahead" vars:"SYNC_DAYS_AHEAD" default:"1" min:"0" max:"3650" help:"Days after now to cover."`
+		DaysPrior int           `name:"sync-days-prior" vars:"SYNC_DAYS_PRIOR" default:"0" min:"-3650" max:"3650" help:"Days before now to cover. A negative number means its absolute value."`
+		Wait      time.Duration `name:"sync-sleep-period-seconds" vars:"SYNC_SLEEP_PERIOD_SECONDS" default:"10" min:"0" max:"86400" help:"Seconds to wait after a pass before the next one begins."`
+		Name      string        `name:"sync-name" vars:"SYNC_NAME" type:"name" placeholder:"NAME" help:"Tells apart several accounts or environments that feed the same topic."`
+		Deletes   string        `name:"sync-deletes" vars:"SYNC_DELETES" type:"deletes" default:"off" help:"What a shift that vanished does. Only off so far: nothing."`
+	} `embed:"" group:"Window and pace"`
+
+	WIW struct {
+		Token     secret        `name:"wiw-token-file" vars:"WIW_KEY,WIW_TOKEN" file:"" needed:"a session token of When I Work (not the developer key)" placeholder:"PATH" help:"Session token, sent as W-Token."`
+		URL       endpoint      `name:"wiw-url" vars:"WIW_URL" schemes:"https,http" default:"https://api.wheniwork.com" help:"Where the API is."`
+		UserID    int64         `name:"wiw-user-id" vars:"WIW_USER_ID" placeholder:"ID" min:"1" help:"User id, sent as W-UserId, for a login with several workplaces."`
+		Include   words         `name:"wiw-include" vars:"WIW_INCLUDE" placeholder:"WORD,..." one_of:"open,allopen,unpublished,all_locations" help:"Shifts to ask for beyond the usual ones: a comma list of open, allopen, unpublished, all_locations."`
+		SliceDays int           `name:"wiw-slice-days" vars:"WIW_SLICE_DAYS" default:"30" min:"1" max:"90" help:"Longest window of one request, in days; a longer one is split."`
+		Rate      int           `name:"wiw-rate" vars:"WIW_RATE" default:"60" min:"1" max:"6000" help:"Most requests a minute."`
+		MaxBytes  byteSize      `name:"wiw-max-bytes" vars:"WIW_MAX_BYTES" default:"2GiB" min:"64KiB" max:"1TiB" help:"Largest answer to read, decompressed."`
+		Timeout   time.Duration `name:"wiw-timeout" vars:"WIW_TIMEOUT" default:"30s" min:"1s" max:"10m" help:"Longest wait for a byte of an answer."`
+	} `embed:"" group:"When I Work"`
+
+	Kafka struct {
+		Brokers         hostPorts `name:"kafka-brokers" vars:"KAFKA_BROKERS" needed:"a comma list of host:port" placeholder:"HOST:PORT,..." help:"Brokers to ask for the others."`
+		Topic           string    `name:"kafka-topic" vars:"KAFKA_TOPIC_NAME,KAFKA_TOPIC" type:"topic" placeholder:"TOPIC" needed:"the name of the topic to write to" help:"Topic to write to; its subjects are <topic>-key and <topic>-value."`
+		SchemaName      string    `name:"kafka-schema-name" vars:"KAFKA_SCHEMA_NAME" type:"namespace" placeholder:"NAMESPACE" help:"Avro namespace of schemas that are registered for the first time."`
+		Partition       *int32    `name:"kafka-partition" vars:"KAFKA_PARTITION" placeholder:"N" min:"0" help:"Send all records to this partition. Unset: murmur2 of the key, as Java producers do."`
+		Compression     string    `name:"kafka-compression" vars:"KAFKA_COMPRESSION" default:"none" one_of:"none,gzip,snappy,lz4,zstd" help:"none, gzip, snappy, lz4 or zstd."`
+		TransactionalID string    `name:"kafka-transactional-id" vars:"KAFKA_TRANSACTIONAL_ID" type:"printable" placeholder:"ID" help:"Fences older workers. Unset: slotsync-<topic>, or slotsync-<topic>/<sync name>; off: no fence."`
+	} `embed:"" group:"Kafka"`
+
+	Registry struct {
+		URL      endpoint `name:"schema-registry-url" vars:"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL,SCHEMA_REGISTRY_URL" file:"" placeholder:"URL" schemes:"http,https" needed:"the URL of the schema registry" help:"Where the schema registry is."`
+		Username string   `name:"schema-registry-username" vars:"SCHEMA_REGISTRY_USERNAME" type:"printable" placeholder:"USER" help:"User for basic authentication."`
+		Password secret   `name:"schema-registry-password-file" vars:"SCHEMA_REGISTRY_PASSWORD" file:"" placeholder:"PATH" help:"Its password."`
+		Token    secret   `name:"schema-registry-token-file" vars:"SCHEMA_REGISTRY_TOKEN" file:"" placeholder:"PATH" help:"Bearer token, instead of user and password."`
+		Register bool     `name:"register-schemas" vars:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start if they are compatible."`
+	} `embed:"" group:"Schema registry"`
+
+	Redis struct {
+		URL    endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://."`
+		Expire time.Duration `name:"expire-cache" vars:"EXPIRE_CACHE" default:"604800" min:"1" max:"315360000" help:"Seconds to remember a shift after it was last seen; never less than the window."`
+	} `embed:"" group:"Redis"`
+
+	Limits struct {
+		Pending     int           `name:"pending-limit" vars:"PENDING_LIMIT" default:"100000" min:"1" max:"100000000" help:"Most shifts to collect while Kafka is away."`
+		Republish   int           `name:"republish-rate" vars:"REPUBLISH_RATE" default:"1000" min:"1" max:"1000000" help:"Shifts a second to publish when only the schema changed."`
+		BadShare    float64       `name:"bad-share" vars:"BAD_SHARE" default:"0.1" min:"0" max:"1" help:"Share of bad records above which a pass fails."`
+		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"1s" max:"1h" help:"Longest time that a stop may take."`
+	} `embed:"" group:"Limits"`
+
+	Metrics struct {
+		Host      string   `name:"statsd-host" vars:"STATSD_HOST" type:"host" placeholder:"HOST" help:"Where StatsD listens. Unset: metrics are off."`
+		Port      int      `name:"statsd-port" vars:"STATSD_PORT" default:"8125" min:"1" max:"65535" help:"Its UDP port."`
+		URL       endpoint `name:"dd-dogstatsd-url" vars:"DD_DOGSTATSD_URL" placeholder:"URL" schemes:"udp,unix" help:"The same as a URL, udp:// or unix://; used if there is no StatsD host."`
+		AgentHost string   `name:"dd-agent-host" vars:"DD_AGENT_HOST" type:"host" placeholder:"HOST" help:"Host of the Datadog agent; used if neither of the others is set."`
+		Env       string   `name:"dd-env" vars:"DD_ENV" type:"tag" placeholder:"VALUE" help:"Tag env of all metrics."`
+		Service   string   `name:"dd-service" vars:"DD_SERVICE" type:"tag" placeholder:"VALUE" help:"Tag service of all metrics."`
+		Version   string   `name:"dd-version" vars:"DD_VERSION" type:"tag" placeholder:"VALUE" help:"Tag version of all metrics."`
+		Namespace string   `name:"metrics-namespace" vars:"METRICS_NAMESPACE" type:"prefix" default:"slot_sync" help:"First part of the names of all metrics."`
+	} `embed:"" group:"Metrics"`
+
+	Log struct {
+		Level  string `name:"log-level" vars:"LOG_LEVEL" default:"info" one_of:"debug,info,warn,error" help:"debug, info, warn or error."`
+		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
+	} `embed:"" group:"Logs"`
+
+	Foreground struct{} `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Version    struct{} `cmd:"" help:"Print module version, commit and Go version."`
+
+	command  string   // "foreground", "version", or "" when the help page was all that was wanted
+	warnings []string // for the log, once there is one
+}
+
+// ignored are the old program's variables for which there is nothing to do.
+func ignored() []string {
+	return []string{"LENSES_HOST", "LENSES_USER", "LENSES_PASS", "LENSES_TOPIC", "KAFKA_SCHEMA_BASE_PATH"}
+}
+
+// unsupported are variables of what slotsync cannot do yet. To pass over them in silence would be worse than to refuse:
+// who sets KAFKA_TLS does not want to write in the clear.
+func unsupported() []struct{ what, names string } {
+	return []struct{ what, names string }{
+		{"logging in (give WIW_KEY)", "WIW_DEVELOPER_KEY WIW_DEVELOPER_KEY_FILE WIW_EMAIL WIW_PASSWORD WIW_PASSWORD_FILE WIW_LOGIN_URL"},
+		{"TLS to Kafka", "KAFKA_TLS KAFKA_TLS_CA KAFKA_TLS_CERT KAFKA_TLS_KEY KAFKA_TLS_KEY_FILE"},
+		{"SASL to Kafka", "KAFKA_SASL_MECHANISM KAFKA_USERNAME KAFKA_PASSWORD KAFKA_PASSWORD_FILE"},
+		{"own certificates for the registry", "SCHEMA_REGISTRY_TLS_CA SCHEMA_REGISTRY_TLS_CERT SCHEMA_REGISTRY_TLS_KEY SCHEMA_REGISTRY_TLS_KEY_FILE"},
+		{"own certificates for Redis", "REDIS_TLS_CA REDIS_TLS_CERT REDIS_TLS_KEY REDIS_TLS_KEY_FILE"},
+		{"Redis Sentinel", "REDIS_SENTINEL_MASTER REDIS_SENTINEL_ADDRS REDIS_SENTINEL_PASSWORD REDIS_SENTINEL_PASSWORD_FILE"},
+		{"Redis Cluster", "REDIS_CLUSTER_ADDRS"},
+		{"looking for vanished shifts", "GONE_SHARE"},
+		{"dead letters", "DLQ_TOPIC"},
+		{"the status page", "HTTP_ADDR"},
+	}
+}
+
+// validate checks what no setting can know alone, and mends what the old program needed bent.
+func (c *config) validate(l *loader) {
+	if c.Sync.DaysPrior < 0 {
+		c.Sync.DaysPrior = -c.Sync.DaysPrior
+		l.warn("SYNC_DAYS_PRIOR is negative, as the old program needed it; days before now that are covered: %d", c.Sync.DaysPrior)
+	}
+	if c.Sync.DaysPrior == 0 && c.Sync.DaysAhead == 0 {
+		l.fault(&c.Sync.DaysAhead, "is 0, and so is SYNC_DAYS_PRIOR, which leaves no time to cover: give one of them a day or more")
+	}
+	user, password := c.Registry.Username != "", !c.Registry.Password.Empty()
+	switch {
+	case user && !password:
+		l.fault(&c.Registry.Username, "has no password: set SCHEMA_REGISTRY_PASSWORD too")
+	case password && !user:
+		l.fault(&c.Registry.Password, "has no user: set SCHEMA_REGISTRY_USERNAME too")
+	case user && !c.Registry.Token.Empty():
+		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
+	}
+	if strings.HasPrefix(c.WIW.URL.String(), "http://") && !c.WIW.URL.loopback() {
+		l.warn("WIW_URL is http: the session token and all shifts can be read on the way")
+	}
+	var unused []string
+	for _, name := range ignored() {
+		if l.getenv(name) != "" {
+			unused = append(unused, name)
+		}
+	}
+	if len(unused) > 0 {
+		l.warn("%s: ignored; topics are made elsewhere, and the schemas are built in", strings.Join(unused, ", "))
+	}
+	for _, u := range unsupported() {
+		for _, name := range strings.Fields(u.names) {
+			if value := l.getenv(name); value != "" && value != "off" && value != "false" {
+				l.faultOf(name, "is set, but "+u.what+" is not supported yet: unset it")
+			}
+		}
+	}
+}
+
+// loopback tells whether the endpoint is on this machine.
+func (e endpoint) loopback() bool {
+	u, err := url.Parse(e.shown)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// transactionalID returns the id that fences older workers, or "" if there is to be no fence.
+func (c *config) transactionalID() string {
+	switch {
+	case c.Kafka.TransactionalID == "off":
+		return ""
+	case c.Kafka.TransactionalID != "":
+		return c.Kafka.TransactionalID
+	case c.Sync.Name != "":
+		return "slotsync-" + c.Kafka.Topic + "/" + c.Sync.Name // no topic has a slash: two pairs never share an id
+	default:
+		return "slotsync-" + c.Kafka.Topic
+	}
+}
+
+// statsdAddr returns where metrics go, in the form that the StatsD client takes, or "" if they are off.
+func (c *config) statsdAddr() string {
+	m := &c.Metrics
+	port := strconv.Itoa(m.Port)
+	switch rest, udp := strings.CutPrefix(m.URL.Reveal(), "udp://"); {
+	case m.Host != "":
+		return net.JoinHostPort(m.Host, port)
+	case udp && !hasPort(rest):
+		return net.JoinHostPort(strings.Trim(rest, "[]"), port)
+	case udp:
+		return rest
+	case m.URL.Reveal() != "":
+		return m.URL.Reveal()
+	case m.AgentHost != "":
+		return net.JoinHostPort(m.AgentHost, port)
+	default:
+		return ""
+	}
+}
+
+func hasPort(hostport string) bool {
+	_, _, err := net.SplitHostPort(hostport)
+	return err == nil
+}
+
+// byteSize is a number of bytes.
+type byteSize int64
+
+func (b byteSize) String() string { return fmt.Sprintf("%d bytes", int64(b)) }
+
+// hostPorts are addresses as a dialer takes them.
+type hostPorts []string
+
+// words are the elements of a comma list.
+type words []string

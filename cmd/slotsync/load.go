@@ -1,0 +1,278 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// usageError is a wrong call or configuration. Running it again as it is would fail again.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// load reads the settings from the flags in args and from the variables that getenv finds, of which a flag wins. A
+// wrong setting does not hide another one: the error, a *usageError, has a line for each. The help page, if asked for,
+// goes to stdout.
+func load(args []string, getenv func(string) string, stdout io.Writer) (*config, error) {
+	cfg := &config{}
+	l := &loader{getenv: getenv, source: map[*kong.Value]string{}, wrong: map[*kong.Value]bool{}}
+	helped := false
+	parser, err := kong.New(cfg, append(l.mappers(),
+		kong.Name("slotsync"),
+		kong.Description("Keeps a Kafka topic in step with the shifts of When I Work. "+
+			"Every setting has a flag and a variable; the flag wins, and of two variables the first."),
+		kong.Writers(stdout, stdout),
+		kong.Exit(func(int) { helped = true }), // kong calls it after the help page, and goes on when it returns
+		kong.Resolvers(kong.ResolverFunc(l.resolve)),
+		kong.ValueFormatter(describe),
+		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true}),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("declare settings: %w", err)
+	}
+	l.flags = parser.Model.Flags
+	call, err := parser.Parse(args)
+	switch {
+	case helped:
+		return cfg, nil
+	case err != nil:
+		return nil, &usageError{fmt.Errorf("%w (slotsync --help tells what there is)", err)}
+	}
+	cfg.command = call.Command()
+	if cfg.command == "version" {
+		return cfg, nil
+	}
+	l.requireNeeded()
+	cfg.validate(l)
+	cfg.warnings = l.warnings
+	if len(l.faults) > 0 {
+		return nil, &usageError{errors.Join(l.faults...)}
+	}
+	return cfg, nil
+}
+
+// loader collects what is wrong with the settings while kong reads them.
+type loader struct {
+	getenv   func(string) string
+	flags    []*kong.Flag
+	source   map[*kong.Value]string // the variable that a setting came from, if it did
+	wrong    map[*kong.Value]bool   // settings with a fault
+	faults   []error
+	warnings []string
+}
+
+func (l *loader) warn(format string, args ...any) {
+	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
+}
+
+func (l *loader) faultOf(name, text string) {
+	l.faults = append(l.faults, errors.New(name+" "+text))
+}
+
+// fault notes what is wrong with the setting that field points at, unless something is known to be wrong with it.
+func (l *loader) fault(field any, text string) {
+	for _, flag := range l.flags {
+		if flag.Target.CanAddr() && flag.Target.Addr().Interface() == field {
+			l.faultIn(flag.Value, text)
+			return
+		}
+	}
+	panic("fault in a field that is no setting")
+}
+
+func (l *loader) faultIn(v *kong.Value, text string) {
+	if !l.wrong[v] {
+		l.wrong[v] = true
+		l.faultOf(l.nameOf(v), text)
+	}
+}
+
+// nameOf returns the variable that v came from, or all that it could be set by.
+func (l *loader) nameOf(v *kong.Value) string {
+	if name := l.source[v]; name != "" {
+		return name
+	}
+	if names := variables(v); len(names) > 0 {
+		return names[0] + " (--" + v.Name + ")"
+	}
+	return "--" + v.Name
+}
+
+func variables(v *kong.Value) []string {
+	return strings.FieldsFunc(v.Tag.Get("vars"), func(r rune) bool { return r == ',' })
+}
+
+// resolve finds a setting's value among its variables. kong asks it for settings without a flag in the call.
+func (l *loader) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	var found, from string
+	for _, name := range variables(flag.Value) {
+		tries := []string{name}
+		if flag.Tag.Has("file") {
+			tries = append(tries, name+"_FILE")
+		}
+		for _, try := range tries {
+			text := l.getenv(try)
+			if text != "" && try != name {
+				path := text
+				var err error
+				if text, err = readSecret(path); err != nil {
+					l.source[flag.Value] = try
+					l.faultIn(flag.Value, err.Error())
+					continue
+				}
+			}
+			switch {
+			case text == "":
+			case from == "":
+				found, from = text, try
+			case text != found:
+				l.warn("%s and %s are both set and differ; %s is used", from, try, from)
+			}
+		}
+	}
+	if from == "" {
+		return nil, nil
+	}
+	l.source[flag.Value] = from
+	return found, nil
+}
+
+// readSecret returns a file's content without the line end that editors put there.
+func readSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		var cause *os.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err // the path is left out: somebody may have given the secret itself
+		}
+		return "", fmt.Errorf("names a file that cannot be read: %w", err)
+	}
+	text := strings.TrimRight(string(content), "\r\n")
+	if text == "" {
+		return "", errors.New("names an empty file")
+	}
+	return text, nil
+}
+
+func (l *loader) requireNeeded() {
+	for _, flag := range l.flags {
+		if flag.Tag.Has("needed") && flag.Target.IsZero() {
+			l.faultIn(flag.Value, "is not set: give "+flag.Tag.Get("needed"))
+		}
+	}
+}
+
+// mappers make kong read each type of setting with a function of parse.go, and note faults instead of stopping there.
+func (l *loader) mappers() []kong.Option {
+	return []kong.Option{
+		typed(l, bounded(parseInt[int])),
+		typed(l, bounded(parseInt[int32])),
+		typed(l, bounded(parseInt[int64])),
+		typed(l, bounded(parseFloat)),
+		typed(l, bounded(parseDuration)),
+		typed(l, bounded(parseSize)),
+		typed(l, parseHostPorts),
+		typed(l, parseEndpoint),
+		typed(l, parseWords),
+		typed(l, parseChoice),
+		kong.TypeMapper(reflect.TypeFor[bool](), mapper[bool]{l, parseBool}),
+		kong.TypeMapper(reflect.TypeFor[secret](), mapper[secret]{l, parseSecret}),
+		kong.NamedMapper("name", mapper[string]{l, parseName}),
+		kong.NamedMapper("topic", mapper[string]{l, parseTopic}),
+		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
+		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),
+		kong.NamedMapper("printable", mapper[string]{l, parsePrintable}),
+		kong.NamedMapper("host", mapper[string]{l, parseHost}),
+		kong.NamedMapper("tag", mapper[string]{l, parseTag}),
+		kong.NamedMapper("prefix", mapper[string]{l, parsePrefix}),
+	}
+}
+
+func typed[T any](l *loader, parse parseFunc[T]) kong.Option {
+	return kong.TypeMapper(reflect.TypeFor[T](), mapper[T]{l, parse})
+}
+
+// parseFunc reads a setting. Its error says what the text should be, as the end of a sentence that begins with the
+// setting's name, and quotes nothing that may be a secret.
+type parseFunc[T any] func(text string, tag *kong.Tag) (T, error)
+
+type mapper[T any] struct {
+	l     *loader
+	parse parseFunc[T]
+}
+
+// Decode reads one value. It never returns an error, because kong would stop at it.
+func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	v := ctx.Value
+	if v.IsBool() && ctx.Scan.Peek().Type != kong.FlagValueToken {
+		target.SetBool(true)
+		return nil
+	}
+	token, err := ctx.Scan.PopValue("value")
+	if err != nil {
+		m.l.faultIn(v, "has no value")
+		return nil
+	}
+	text := fmt.Sprint(token.Value)
+	if target.Type() == reflect.TypeFor[secret]() && m.l.source[v] == "" {
+		// From a flag, which holds a path.
+		if text, err = readSecret(text); err != nil {
+			m.l.faultIn(v, err.Error())
+			return nil
+		}
+	}
+	value, err := m.parse(text, v.Tag)
+	if err != nil {
+		m.l.faultIn(v, err.Error())
+		return nil
+	}
+	target.Set(reflect.ValueOf(value))
+	return nil
+}
+
+// bounded adds a setting's bounds to the parser of its type.
+func bounded[T cmp.Ordered](parse parseFunc[T]) parseFunc[T] {
+	return func(text string, tag *kong.Tag) (T, error) {
+		value, err := parse(text, tag)
+		if err != nil {
+			return value, err
+		}
+		for _, bound := range []struct {
+			tag, word string
+			sign      int
+		}{{"min", "least", -1}, {"max", "most", +1}} {
+			limit, err := parse(tag.Get(bound.tag), tag)
+			if tag.Has(bound.tag) && err == nil && cmp.Compare(value, limit) == bound.sign {
+				return value, fmt.Errorf("must be at %s %s, not %s", bound.word, tag.Get(bound.tag), strings.TrimSpace(text))
+			}
+		}
+		return value, nil
+	}
+}
+
+// describe adds to a setting's help what else can be said of it: the variables.
+func describe(v *kong.Value) string {
+	text := v.Help
+	if names := variables(v); len(names) > 0 {
+		text += " [" + strings.Join(names, ", ")
+		if v.Tag.Has("file") {
+			text += ", or a path in " + strings.Join(names, "_FILE, ") + "_FILE"
+		}
+		text += "]"
+	}
+	if v.Tag.Has("needed") {
+		text += " Required."
+	}
+	return text
+}
+
+var _ kong.Mapper = mapper[time.Duration]{}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// waitForSignals is the variable that makes the test binary a worker that does nothing but wait for signals.
+const waitForSignals = "SLOTSYNC_TEST_WAIT_FOR_SIGNALS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(waitForSignals) == "" {
+		os.Exit(m.Run())
+	}
+	ctx := untilSignal()
+	fmt.Println("ready")
+	<-ctx.Done()
+	fmt.Println(context.Cause(ctx))
+	select {} // a stop that takes long
+}
+
+func TestOneSignalStopsAndTheNextKills(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), self)
+			cmd.Env = append(os.Environ(), waitForSignals+"=1")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(out)
+			next := func(want string) {
+				t.Helper()
+				if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+					t.Fatalf("got %q, want %q", lines.Text(), want)
+				}
+			}
+			next("ready")
+			cmd.Process.Signal(signal)
+			next(signal.String() + " signal received")
+
+			// The second signal is repeated, since the first one's handler may be still on its way out.
+			ended := make(chan error, 1)
+			go func() { io.Copy(io.Discard, out); ended <- cmd.Wait() }()
+			again := time.NewTicker(20 * time.Millisecond)
+			defer again.Stop()
+			for waiting := true; waiting; {
+				select {
+				case <-again.C:
+					cmd.Process.Signal(signal)
+				case <-ended:
+					waiting = false
+				}
+			}
+			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if !status.Signaled() || status.Signal() != signal {
+				t.Errorf("got %v, want an end by %v", cmd.ProcessState, signal)
+			}
+		})
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		err   error
+		want  int
+	}{
+		{"all is well", nil, 0},
+		{"a wrong call", &usageError{errors.New("unknown flag")}, 2},
+		{"a wrong call, and closing fails too", errors.Join(&usageError{errors.New("unknown flag")}, errors.New("close")), 2},
+		{"something stays pending", fmt.Errorf("pass: %w", shiftsync.ErrPending), 3},
+		{"all else", errors.New("read: unexpected EOF"), 1},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			if got := exitCode(c.err); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestCalls(t *testing.T) {
+	for _, c := range []struct {
+		claim  string
+		args   []string
+		code   int
+		stdout string // a part of it
+		err    string // a part of it
+	}{
+		{"the help page", []string{"--help"}, 0, "--wiw-token-file", ""},
+		{"the help page of a command", []string{"foreground", "--help"}, 0, "--wiw-token-file", ""},
+		{"the short help flag", []string{"-h"}, 0, "--wiw-token-file", ""},
+		{"the version", []string{"version"}, 0, "go1.", ""},
+		{"an unknown flag", []string{"--twice"}, 2, "", "unknown flag --twice"},
+		{"an unknown command", []string{"background"}, 2, "", "background"},
+		{"nothing set", nil, 2, "", "KAFKA_BROKERS"},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			err := run(t.Context(), c.args, env{}.get, &stdout, &stderr)
+			if got := exitCode(err); got != c.code {
+				t.Errorf("got exit %d, want %d (%v)", got, c.code, err)
+			}
+			if !strings.Contains(stdout.String(), c.stdout) || c.stdout == "" && stdout.Len() > 0 {
+				t.Errorf("got %q on stdout, want %q", &stdout, c.stdout)
+			}
+			if stderr.Len() > 0 {
+				t.Errorf("got %q on stderr", &stderr)
+			}
+			if got := fmt.Sprint(err); c.err != "" && !strings.Contains(got, c.err) {
+				t.Errorf("got error %q, want %q", got, c.err)
+			}
+		})
+	}
+}
+
+type failingCloser struct{ err error }
+
+func (c failingCloser) Close() error { return c.err }
+
+func TestAFailedCloseIsPartOfTheResult(t *testing.T) {
+	before, closing := errors.New("before"), errors.New("flush")
+	for _, c := range []struct {
+		claim      string
+		err, close error
+		want       string
+	}{
+		{"alone", nil, closing, "close kafka: flush"},
+		{"beside another", before, closing, "before\nclose kafka: flush"},
+		{"none", before, nil, "before"},
+	} {
+		err := c.err
+		closeInto(&err, failingCloser{c.close}, "close kafka")
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%s: got %v, want %s", c.claim, err, c.want)
+		}
+	}
+}

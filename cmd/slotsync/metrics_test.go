@@ -1,0 +1,326 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/DataDog/datadog-go/v5/statsd"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// receiver is a StatsD server that only listens.
+type receiver struct {
+	conn net.PacketConn
+}
+
+func receive(t *testing.T) *receiver {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &receiver{conn}
+}
+
+// env are the settings that lead to the receiver.
+func (r *receiver) env(more env) env {
+	host, port, _ := net.SplitHostPort(r.conn.LocalAddr().String())
+	all := minimal(env{"STATSD_HOST": host, "STATSD_PORT": port})
+	maps.Copy(all, more)
+	return all
+}
+
+// lines returns the first n lines that arrive, sorted, and what lies behind them.
+func (r *receiver) lines(t *testing.T, n int) []string {
+	t.Helper()
+	var lines []string
+	packet := make([]byte, 1<<16)
+	for wait := 10 * time.Second; ; {
+		if len(lines) >= n {
+			wait = 50 * time.Millisecond // on loopback all that was sent is here
+		}
+		r.conn.SetReadDeadline(time.Now().Add(wait))
+		size, _, err := r.conn.ReadFrom(packet)
+		if err != nil {
+			slices.Sort(lines)
+			return lines
+		}
+		lines = append(lines, strings.Split(strings.TrimSuffix(string(packet[:size]), "\n"), "\n")...)
+	}
+}
+
+func TestOldMetricsArriveAsSlotSyncSentThem(t *testing.T) {
+	t.Setenv("DD_EXTERNAL_ENV", "it-false") // a field beyond those that slot_sync sent, if it were let through
+	server := receive(t)
+	m := newMetrics(loadOK(t, server.env(nil)), quiet())
+	m.starting()
+	m.reading()
+	m.batch(shiftsync.Tally{Unchanged: 490, Changed: 9, Encoded: 8, Unencodable: 1})
+	m.batch(shiftsync.Tally{Unchanged: 10})
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		fmt.Sprintf("_e{21,%d}:slot_sync is starting|node: %s|#application_start", len("node: ")+len(host), host),
+		"slot_sync.processor.shift.matched:500|c",
+		"slot_sync.processor.shift.unmatched:9|c",
+		"slot_sync.publisher.encoding.error:1|c",
+		"slot_sync.publisher.encoding.success:8|c",
+		"slot_sync.wiw.get:1|c",
+	}
+	got := server.lines(t, len(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestNamespaceAndTagsAreThoseOfTheSettings(t *testing.T) {
+	server := receive(t)
+	m := newMetrics(loadOK(t, server.env(env{
+		"METRICS_NAMESPACE": "shifts.leeds", "DD_ENV": "prod", "DD_SERVICE": "sync", "DD_VERSION": "1.2",
+	})), quiet())
+	m.reading()
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, want := server.lines(t, 1), []string{"shifts.leeds.wiw.get:1|c|#env:prod,service:sync,version:1.2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// wire is a connection that keeps what is written to it.
+type wire struct {
+	mu   sync.Mutex // guards sent
+	sent bytes.Buffer
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent.Write(p)
+}
+
+func (w *wire) Close() error { return nil }
+
+func TestTheClientHasNoMetricsOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w wire
+		client, err := statsd.NewWithWriter(&w, statsdOptions(loadOK(t, minimal(nil)))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Count(metricGet, 1, nil, 1)
+		<-time.After(time.Minute)
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := w.sent.String(), "slot_sync.wiw.get:1|c\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestMetricsWithoutAServerAreOff(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		env   env
+		level string
+	}{
+		{"no host is a line", nil, "INFO"},
+		{"a host that is not found is a warning", env{"STATSD_HOST": "no-such-host.invalid"}, "WARN"},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			var log bytes.Buffer
+			m := newMetrics(loadOK(t, minimal(c.env)), slog.New(slog.NewTextHandler(&log, nil)))
+			m.starting()
+			m.reading()
+			m.done(shiftsync.Report{}, resultOK)
+			if err := m.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			if got := strings.Count(log.String(), "metrics are off"); got != 1 || !strings.Contains(log.String(), "level="+c.level) {
+				t.Errorf("got log %q, want one line at %s", &log, c.level)
+			}
+		})
+	}
+}
+
+// recorder is a StatsD client that keeps the points it is given.
+type recorder struct {
+	mu     sync.Mutex // guards all below
+	sums   map[string]int64
+	gauges map[string]float64
+	lines  []string // kind, name and tags of all
+	closed bool
+}
+
+func newRecorder() *recorder {
+	return &recorder{sums: map[string]int64{}, gauges: map[string]float64{}}
+}
+
+func (r *recorder) note(kind, name string, tags []string) {
+	r.lines = append(r.lines, strings.TrimSpace(kind+" "+name+" "+strings.Join(tags, ",")))
+}
+
+func (r *recorder) Count(name string, n int64, tags []string, _ float64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sums[name] += n
+	r.note("count", name, tags)
+	return nil
+}
+
+func (r *recorder) Gauge(name string, value float64, tags []string, _ float64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gauges[name] = value
+	r.note("gauge", name, tags)
+	return nil
+}
+
+func (r *recorder) Timing(name string, _ time.Duration, tags []string, _ float64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note("timing", name, tags)
+	return nil
+}
+
+func (r *recorder) Event(*statsd.Event) error { return nil }
+
+func (r *recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return nil
+}
+
+func (r *recorder) gauge(name string) (float64, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	value, ok := r.gauges[name]
+	return value, ok
+}
+
+// recording returns metrics that go to a recorder.
+func recording(t *testing.T) (*metrics, *recorder) {
+	t.Helper()
+	r := newRecorder()
+	m := startMetrics(r)
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		if !r.closed {
+			t.Error("the client was not closed")
+		}
+	})
+	return m, r
+}
+
+func TestAHungPassShowsItsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		want := func(claim string, seconds float64) {
+			t.Helper()
+			synctest.Wait()
+			if got, _ := r.gauge(metricPassAge); got != seconds {
+				t.Errorf("%s: got age %v, want %v", claim, got, seconds)
+			}
+		}
+		after := func(d time.Duration) { <-time.After(d) }
+
+		after(25 * time.Second)
+		want("a start that hangs", 20)
+		m.holds(true)
+		m.done(shiftsync.Report{}, resultOK)
+		want("a good pass", 0)
+		after(60 * time.Second)
+		want("a pass that hangs", 55) // the timer ticks at 30, 40, ... 80 s; the good pass was at 25 s
+		m.done(shiftsync.Report{}, resultFailed)
+		want("a failed pass", 60)
+		m.done(shiftsync.Report{}, resultPending)
+		want("a pass that left something pending", 60)
+		m.done(shiftsync.Report{}, resultOK)
+		want("the next good pass", 0)
+	})
+}
+
+func TestAStandbyHasNoAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		m.holds(false)
+		<-time.After(time.Hour)
+		synctest.Wait()
+		if age, told := r.gauge(metricPassAge); told {
+			t.Errorf("a standby told of an age, %v s", age)
+		}
+		if active, told := r.gauge(metricActive); !told || active != 0 {
+			t.Errorf("got active %v, %v, want 0", active, told)
+		}
+		m.holds(true)
+		if age, told := r.gauge(metricPassAge); !told || age != 0 {
+			t.Errorf("got age %v, %v right after the lease was taken, want 0", age, told)
+		}
+		if active, _ := r.gauge(metricActive); active != 1 {
+			t.Errorf("got active %v, want 1", active)
+		}
+	})
+}
+
+// Each metric is sent once, so what is sent and what is listed can be compared.
+func TestTheListOfMetricsIsComplete(t *testing.T) {
+	m, r := recording(t)
+	m.holds(true)
+	m.reading()
+	m.request("2xx", time.Second)
+	m.remaining(59)
+	all := shiftsync.Tally{}
+	for v, i := reflect.ValueOf(&all).Elem(), 0; i < v.NumField(); i++ {
+		v.Field(i).SetInt(1)
+	}
+	m.batch(all)
+	m.done(shiftsync.Report{}, resultOK)
+
+	sent := map[string]bool{}
+	for _, line := range r.lines {
+		kind, rest, _ := strings.Cut(line, " ")
+		name, tags, _ := strings.Cut(rest, " ")
+		tag, _, _ := strings.Cut(tags, ":")
+		sent[kind+" "+name+" "+tag] = true
+	}
+	listed := map[string]bool{}
+	for _, x := range metricList() {
+		if x.Unit == "" || x.Meaning == "" {
+			t.Errorf("%s lacks a unit or a meaning", x.Name)
+		}
+		tag, _, _ := strings.Cut(x.Tags, ":")
+		listed[x.Type+" "+x.Name+" "+tag] = true
+	}
+	if !maps.Equal(sent, listed) {
+		t.Errorf("sent\n%s\nlisted\n%s", keys(sent), keys(listed))
+	}
+}
+
+func keys(m map[string]bool) string {
+	return strings.Join(slices.Sorted(maps.Keys(m)), "\n")
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// How a pass can end.
+const (
+	resultOK      = "ok"
+	resultPending = "pending" // all decided, not all acknowledged
+	resultFailed  = "failed"
+)
+
+const (
+	standbyEvery = time.Minute // between two lines that say so
+	asideLines   = 20          // of one pass; the rest is counted
+)
+
+// observer tells people what the worker does: it logs, draws and measures.
+type observer struct {
+	log      *slog.Logger
+	stats    *metrics
+	screen   *screen
+	readable bool          // the log is for people
+	wait     time.Duration // after a pass; negative: there is no next one
+
+	mu       sync.Mutex // guards all below
+	holder   string     // of the lease, as last logged
+	logged   time.Time  // when that was
+	sofar    shiftsync.Tally
+	aside    int      // set aside in this pass
+	notices  []string // of the last pass
+	failures int      // passes in trouble, in a row
+}
+
+var _ shiftsync.Observer = (*observer)(nil)
+
+func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) *observer {
+	o := &observer{log: log, stats: stats, screen: screen, readable: readable(screen, cfg), wait: cfg.Sync.Wait}
+	if cfg.Once {
+		o.wait = -1
+	}
+	return o
+}
+
+// Standby logs at once, and then each minute while nothing changes.
+func (o *observer) Standby(holder string) {
+	o.stats.holds(false)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if holder == o.holder && time.Since(o.logged) < standbyEvery {
+		return
+	}
+	o.holder, o.logged = holder, time.Now()
+	o.log.Info("standing by: another worker holds the lease", "holder", holder)
+}
+
+// Took logs the begin of a tenure.
+func (o *observer) Took(open int) {
+	o.stats.holds(true)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holder = ""
+	o.log.Info("took the lease", "open_intents", open)
+}
+
+// Reading starts the pass's clock and counts.
+func (o *observer) Reading() {
+	o.stats.reading()
+	o.screen.begin()
+}
+
+// Batch measures, and shows how far the pass is.
+func (o *observer) Batch(t shiftsync.Tally) {
+	o.stats.batch(t)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sofar.Add(t)
+	o.screen.show(o.sofar.Fetched, o.sofar.Published)
+}
+
+// SetAside names the first shifts of a pass, and Done counts the rest: a thousand bad shifts have one cause.
+func (o *observer) SetAside(id int64, why string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.aside++
+	if o.aside <= asideLines {
+		o.log.Warn("shift set aside", "id", id, "why", why)
+	}
+}
+
+// Done says how the pass ended.
+func (o *observer) Done(rep shiftsync.Report, err error) {
+	o.screen.end()
+	if rep.Pass != "" && !stopped(err) { // else no pass had begun, or none had the chance to end
+		o.stats.done(rep, resultOf(rep, err))
+	}
+	if errors.Is(err, shiftsync.ErrLeaseLost) {
+		o.stats.holds(false)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if more := o.aside - asideLines; more > 0 {
+		o.log.Warn("more shifts were set aside", "count", more)
+	}
+	for _, notice := range rep.Notices {
+		if !slices.Contains(o.notices, notice) {
+			o.log.Warn("notice", "text", notice)
+		}
+	}
+	o.notices = rep.Notices
+	o.sofar, o.aside = shiftsync.Tally{}, 0
+
+	if stopped(err) {
+		o.log.Info("pass stopped", "report", rep, "cause", err)
+		return
+	}
+	result := resultOf(rep, err)
+	if err != nil {
+		o.failures++
+	} else if o.failures > 0 {
+		o.log.Info("trouble is over", "passes_in_trouble", o.failures)
+		o.failures = 0
+	}
+	switch {
+	case result == resultFailed:
+		o.log.Error("pass failed", o.attrs(rep, result, err)...)
+	case o.readable && err != nil:
+		o.log.Warn(o.sentence(rep, result), "err", err)
+	case o.readable:
+		o.log.Info(o.sentence(rep, result))
+	case err != nil:
+		o.log.Warn("pass done", o.attrs(rep, result, err)...)
+	default:
+		o.log.Info("pass done", o.attrs(rep, result, nil)...)
+	}
+}
+
+func (o *observer) attrs(rep shiftsync.Report, result string, err error) []any {
+	attrs := []any{"report", rep, "result", result}
+	if err != nil {
+		attrs = append(attrs, "err", err)
+	}
+	if o.wait >= 0 {
+		attrs = append(attrs, "next_in_s", o.wait.Seconds())
+	}
+	return attrs
+}
+
+// sentence is the report in words.
+func (o *observer) sentence(rep shiftsync.Report, result string) string {
+	var b strings.Builder
+	if result == resultPending {
+		b.WriteString("not ")
+	}
+	b.WriteString("in step")
+	fmt.Fprintf(&b, ": %s fetched, %s unchanged, %s published, %s set aside",
+		grouped(rep.Fetched), grouped(rep.Unchanged), grouped(rep.Published), grouped(rep.SetAside+rep.StillAside))
+	for _, extra := range []struct {
+		n    int
+		what string
+	}{
+		{rep.Pending, "pending"},
+		{rep.NotCollected, "not collected"},
+		{rep.Deferred, "left for later"},
+		{rep.Swept, "forgotten"},
+	} {
+		if extra.n > 0 {
+			fmt.Fprintf(&b, ", %s %s", grouped(extra.n), extra.what)
+		}
+	}
+	fmt.Fprintf(&b, ", %.1f s", rep.Took.Seconds())
+	if o.wait >= 0 {
+		fmt.Fprintf(&b, ", next in %g s", o.wait.Seconds())
+	}
+	return b.String()
+}
+
+func resultOf(rep shiftsync.Report, err error) string {
+	switch {
+	case errors.Is(err, shiftsync.ErrPending), err == nil && rep.Pending > 0:
+		return resultPending
+	case err != nil:
+		return resultFailed
+	default:
+		return resultOK
+	}
+}
+
+// stopped tells whether the pass ended because the worker was told to, which is no failure.
+func stopped(err error) bool {
+	return errors.Is(err, context.Canceled) && !errors.Is(err, shiftsync.ErrLeaseLost) && !errors.Is(err, shiftsync.ErrFenced)
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/alecthomas/kong"
+)
+
+func parseInt[T int | int32 | int64](text string, _ *kong.Tag) (T, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil || int64(T(n)) != n {
+		return 0, fmt.Errorf("must be a whole number, not %q", text)
+	}
+	return T(n), nil
+}
+
+func parseFloat(text string, _ *kong.Tag) (float64, error) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil || f != f {
+		return 0, fmt.Errorf("must be a number, not %q", text)
+	}
+	return f, nil
+}
+
+// parseDuration reads 30s, 1m30s, or a bare number of seconds, which is all that the old program knew.
+func parseDuration(text string, _ *kong.Tag) (time.Duration, error) {
+	trimmed := strings.TrimSpace(text)
+	if seconds, err := strconv.ParseInt(trimmed, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second, nil
+	}
+	d, err := time.ParseDuration(trimmed)
+	if err != nil {
+		return 0, fmt.Errorf("must be a number of seconds, or a time like 30s or 5m, not %q", text)
+	}
+	return d, nil
+}
+
+// parseSize reads 1048576, 1MiB, 1M (both 2^20) or 1MB (10^6).
+func parseSize(text string, _ *kong.Tag) (byteSize, error) {
+	trimmed := strings.TrimSpace(text)
+	digits := strings.TrimRightFunc(trimmed, func(r rune) bool { return unicode.IsLetter(r) || r == ' ' })
+	n, err := strconv.ParseInt(digits, 10, 64)
+	unit, known := map[string]int64{
+		"": 1, "b": 1,
+		"k": 1 << 10, "kib": 1 << 10, "kb": 1e3,
+		"m": 1 << 20, "mib": 1 << 20, "mb": 1e6,
+		"g": 1 << 30, "gib": 1 << 30, "gb": 1e9,
+		"t": 1 << 40, "tib": 1 << 40, "tb": 1e12,
+	}[strings.ToLower(strings.TrimSpace(trimmed[len(digits):]))]
+	if err != nil || !known || n*unit/unit != n {
+		return 0, fmt.Errorf("must be a size like 512MiB or 2GiB, not %q", text)
+	}
+	return byteSize(n * unit), nil
+}
+
+func parseBool(text string, _ *kong.Tag) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "true", "1", "yes", "on":
+		return true, nil
+	case "false", "0", "no", "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("must be true or false, not %q", text)
+}
+
+func parseWords(text string, tag *kong.Tag) (words, error) {
+	var out words
+	for _, word := range strings.Split(text, ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			continue
+		}
+		word, err := parseChoice(word, tag)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(out, word) {
+			out = append(out, word)
+		}
+	}
+	return out, nil
+}
+
+// parseChoice reads one of the setting's one_of, in any case.
+func parseChoice(text string, tag *kong.Tag) (string, error) {
+	choices := strings.Split(tag.Get("one_of"), ",")
+	word := strings.ToLower(strings.TrimSpace(text))
+	if !slices.Contains(choices, word) {
+		return "", fmt.Errorf("must be one of %s, not %q", strings.Join(choices, ", "), text)
+	}
+	return word, nil
+}
+
+func parseDeletes(text string, _ *kong.Tag) (string, error) {
+	switch word := strings.ToLower(strings.TrimSpace(text)); word {
+	case "off":
+		return word, nil
+	case "update", "tombstone":
+		return "", fmt.Errorf("is %s, which is not supported yet: set it to off", word)
+	}
+	return "", fmt.Errorf("must be off, not %q", text)
+}
+
+func parseHostPorts(text string, _ *kong.Tag) (hostPorts, error) {
+	var out hostPorts
+	for i, address := range strings.Split(text, ",") {
+		if address = strings.TrimSpace(address); address == "" {
+			continue
+		}
+		host, port, err := net.SplitHostPort(address)
+		n, notNumber := strconv.ParseUint(port, 10, 16)
+		if err != nil || notNumber != nil || n == 0 || !isHost(host) {
+			return nil, fmt.Errorf("must be a comma list of host:port, which its element %d is not", i+1)
+		}
+		out = append(out, address)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("must be a comma list of host:port, and has none")
+	}
+	return out, nil
+}
+
+func parseHost(text string, _ *kong.Tag) (string, error) {
+	host := strings.TrimSpace(text)
+	if !isHost(host) {
+		return "", errors.New("must be a host name or an IP address, without a port")
+	}
+	return host, nil
+}
+
+// isHost is generous: a resolver will have the last word. What it keeps out is a port, a user, a path, a line end.
+func isHost(s string) bool {
+	return net.ParseIP(s) != nil || regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`).MatchString(s)
+}
+
+// parseEndpoint reads a URL with one of the setting's schemes. Its errors quote nothing: a URL may hold a password.
+func parseEndpoint(text string, tag *kong.Tag) (endpoint, error) {
+	schemes := strings.Split(tag.Get("schemes"), ",")
+	shape := errors.New("must be a URL that begins with " + strings.Join(schemes, ":// or ") + "://")
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Opaque != "" {
+		return endpoint{}, shape
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	switch {
+	case u.Scheme == "unix":
+		if u.Path == "" {
+			return endpoint{}, errors.New("must name the path of a socket, like unix:///run/redis.sock")
+		}
+		return newEndpoint(u), nil
+	case !isHost(u.Hostname()):
+		return endpoint{}, errors.New("is a URL without a host")
+	case u.Port() != "" && (err != nil || port == 0), u.Port() == "" && strings.HasSuffix(u.Host, ":"):
+		return endpoint{}, errors.New("is a URL with a port that is none")
+	case u.Fragment != "":
+		return endpoint{}, errors.New("is a URL with a fragment: a # in a password is written %23")
+	case u.RawQuery != "" && strings.HasPrefix(u.Scheme, "http"):
+		return endpoint{}, errors.New("must be a URL without a query: a ? in a password is written %3F")
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return newEndpoint(u), nil
+}
+
+// parseSecret refuses what would not go into a header: a line end there would begin another header.
+func parseSecret(text string, _ *kong.Tag) (secret, error) {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return secret{}, errors.New("must not hold line ends or other control characters")
+	}
+	if strings.TrimSpace(text) != text {
+		return secret{}, errors.New("must not begin or end with a space")
+	}
+	return newSecret(text), nil
+}
+
+func parsePrintable(text string, _ *kong.Tag) (string, error) {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return "", errors.New("must not hold line ends or other control characters")
+	}
+	return text, nil
+}
+
+func parseTopic(text string, _ *kong.Tag) (string, error) {
+	if text == "." || text == ".." || len(text) > 249 || !regexp.MustCompile(`^[a-zA-Z0-9._-]+$`).MatchString(text) {
+		return "", fmt.Errorf("must be up to 249 letters, digits, dots, underscores and hyphens, not %q", text)
+	}
+	return text, nil
+}
+
+// parseName keeps to what can stand in a Redis key between braces and in a transactional id.
+func parseName(text string, _ *kong.Tag) (string, error) {
+	if len(text) > 100 || !regexp.MustCompile(`^[a-zA-Z0-9._-]+$`).MatchString(text) {
+		return "", fmt.Errorf("must be up to 100 letters, digits, dots, underscores and hyphens, not %q", text)
+	}
+	return text, nil
+}
+
+func parseNamespace(text string, _ *kong.Tag) (string, error) {
+	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`).MatchString(text) {
+		return "", fmt.Errorf("must be an Avro namespace, words of letters, digits and underscores with dots between, not %q", text)
+	}
+	return text, nil
+}
+
+func parseTag(text string, _ *kong.Tag) (string, error) {
+	if strings.ContainsAny(text, ",|#") || strings.ContainsFunc(text, unicode.IsControl) {
+		return "", fmt.Errorf("must be a tag's value, without commas, | or #, not %q", text)
+	}
+	return text, nil
+}
+
+func parsePrefix(text string, _ *kong.Tag) (string, error) {
+	if !regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`).MatchString(text) {
+		return "", fmt.Errorf("must be words of letters, digits, underscores and hyphens with dots between, not %q", text)
+	}
+	return text, nil
+}

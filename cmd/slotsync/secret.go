@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+)
+
+const redacted = "[redacted]"
+
+// secret is a text that nobody may see by accident: fmt, slog and JSON print [redacted] for it. The zero secret is
+// none, and prints as nothing.
+type secret struct {
+	// A pointer, because fmt calls no method of a value in an unexported field: there, too, it shows no text.
+	text *string
+}
+
+func newSecret(text string) secret { return secret{&text} }
+
+// Reveal returns the text. It is for the call that sends it where it belongs.
+func (s secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// Empty tells whether there is no secret.
+func (s secret) Empty() bool { return s.Reveal() == "" }
+
+func (s secret) String() string {
+	if s.Empty() {
+		return ""
+	}
+	return redacted
+}
+
+// Format serves every verb, so that %#v, %x and %q hide the text as %v does.
+func (s secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+
+// MarshalText hides the text from JSON and from slog.
+func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// endpoint is a URL, which may hold a password: it prints as scheme, host and path.
+type endpoint struct {
+	full  secret
+	shown string
+}
+
+func newEndpoint(u *url.URL) endpoint {
+	bare := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	return endpoint{newSecret(u.String()), bare.String()}
+}
+
+// Reveal returns the whole URL, user and password included.
+func (e endpoint) Reveal() string { return e.full.Reveal() }
+
+func (e endpoint) String() string { return e.shown }
+
+// Format serves every verb, as secret.Format does.
+func (e endpoint) Format(f fmt.State, _ rune) { fmt.Fprint(f, e.shown) }
+
+// MarshalText hides user and password from JSON and from slog.
+func (e endpoint) MarshalText() ([]byte, error) { return []byte(e.shown), nil }
