@@ -1,0 +1,256 @@
+// Package wiw reads shifts from the When I Work API.
+//
+// An answer is believed only when it is whole: status 200, a JSON object with an array "shifts", no error inside, the
+// window that was asked for, and nothing missing at its end. What was handed on before a fault shows was true all the
+// same; nothing is concluded from what was not.
+package wiw
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+var _ shiftsync.Source = (*Client)(nil)
+
+// DefaultURL is where the API is.
+const DefaultURL = "https://api.wheniwork.com"
+
+// Config says whom to ask, and how hard. Only Token is required; other zero values mean the default.
+type Config struct {
+	URL    string      // of the API, without the path of an endpoint; default DefaultURL
+	Token  TokenSource // required
+	UserID int64       // the user (not the account) whose workplace is read; 0: the token's only one
+
+	// Include widens what is read: "open", "allopen", "unpublished", "all_locations".
+	Include []string
+
+	SliceDays int           // longest window of one request, 1 to 90 days; default 30
+	Rate      int           // requests a minute; default 60
+	MaxBytes  int64         // cap on one answer, decompressed; default 2 GiB
+	Timeout   time.Duration // longest wait for a byte while one is being waited for; default 30 s
+
+	// OnResponse is told of every attempt, OnNotice of what an operator should hear once. Both may be nil, may be
+	// called from several goroutines, and must not block.
+	OnResponse func(Response)
+	OnNotice   func(Notice)
+
+	// Transport replaces the HTTP connection, for tests. It must end a response's body when the request's context
+	// ends.
+	Transport http.RoundTripper
+}
+
+// TokenSource returns the session token to send. It is asked before each request with an empty refused. When the API
+// refuses a token, it is asked once more with that token: one that can get another returns it, one that cannot
+// returns the same again.
+type TokenSource func(ctx context.Context, refused string) (string, error)
+
+// StaticToken returns a TokenSource that knows one token.
+func StaticToken(token string) TokenSource {
+	token = strings.TrimSpace(token)
+	return func(context.Context, string) (string, error) { return token, nil }
+}
+
+// Response is one attempt to get an answer.
+type Response struct {
+	Latency   time.Duration // until the headers, or until there was an error
+	Class     string        // "2xx" to "5xx", or "error" when there was no answer
+	Remaining int           // requests left as the API says; -1: it does not say
+}
+
+// Client reads shifts from the API. It may be used from several goroutines.
+type Client struct {
+	base      *url.URL
+	token     TokenSource
+	userID    int64
+	include   url.Values
+	slice     time.Duration
+	maxBytes  int64
+	timeout   time.Duration
+	observe   func(Response)
+	http      *http.Client
+	transport *http.Transport // nil if it is not ours
+	limiter   *rate.Limiter
+	hold      hold
+	notes     notes
+	parsers   sync.Pool // of *parser
+}
+
+// New returns a client. It asks nothing yet. The error names every fault of the configuration.
+func New(cfg Config) (*Client, error) {
+	base, errURL := parseURL(cmp.Or(cfg.URL, DefaultURL))
+	include, errInclude := parseInclude(cfg.Include)
+	err := errors.Join(
+		errURL,
+		errInclude,
+		wrong(cfg.Token == nil, "token: none"),
+		wrong(cfg.UserID < 0, "user id: negative"),
+		wrong(cfg.SliceDays < 0 || cfg.SliceDays > maxSliceDays, "slice: must be 1 to 90 days"),
+		wrong(cfg.Rate < 0, "rate: negative"),
+		wrong(cfg.MaxBytes < 0, "largest answer: negative"),
+		wrong(cfg.Timeout < 0, "timeout: negative"),
+	)
+	if err != nil {
+		return nil, err
+	}
+
+	c := &Client{
+		base:     base,
+		token:    cfg.Token,
+		userID:   cfg.UserID,
+		include:  include,
+		slice:    time.Duration(cmp.Or(cfg.SliceDays, 30)) * 24 * time.Hour,
+		maxBytes: cmp.Or(cfg.MaxBytes, 2<<30),
+		timeout:  cmp.Or(cfg.Timeout, 30*time.Second),
+		observe:  cfg.OnResponse,
+		notes:    notes{tell: cfg.OnNotice},
+	}
+	perMinute := cmp.Or(cfg.Rate, 60)
+	// The slices of one pass may go out in a row, as long as the minute's sum stays about right.
+	c.limiter = rate.NewLimiter(rate.Every(time.Minute/time.Duration(perMinute)), max(1, perMinute/10))
+	c.parsers.New = func() any { return newParser(&c.notes) }
+
+	through := cfg.Transport
+	if through == nil {
+		c.transport = newTransport()
+		through = c.transport
+	}
+	c.http = &http.Client{
+		Transport: through,
+		// The token must not follow to wherever an answer points.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+// The API cuts longer windows, silently.
+const maxSliceDays = 90
+
+func wrong(is bool, text string) error {
+	if is {
+		return errors.New(text)
+	}
+	return nil
+}
+
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		// It may hold a password, so it is not quoted.
+		return nil, errors.New("url: must be http(s)://host[:port][/path]")
+	}
+	return u, nil
+}
+
+func parseInclude(names []string) (url.Values, error) {
+	include := url.Values{}
+	var errs []error
+	for _, name := range names {
+		switch name {
+		case "open", "allopen":
+			include.Set("include_"+name, "true")
+		case "unpublished", "all_locations":
+			include.Set(name, "true")
+		default:
+			errs = append(errs, fmt.Errorf("include: %q is not one of open, allopen, unpublished, all_locations", name))
+		}
+	}
+	return include, errors.Join(errs...)
+}
+
+func newTransport() *http.Transport {
+	dialer := &net.Dialer{KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:      true, // off by default beside an own TLS configuration
+		DisableCompression:     true, // we ask for gzip ourselves, for a faster reader of it
+		MaxIdleConns:           4,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+		ReadBufferSize:         64 << 10,
+	}
+}
+
+// Close drops idle connections. Reads that are under way are not disturbed.
+func (c *Client) Close() error {
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+// UnknownDates returns how many dates in a form that nobody told us of were read as "no date".
+func (c *Client) UnknownDates() int64 { return c.notes.dates.Load() }
+
+// Read hands on the shifts of a window, which is asked for in whole seconds and, if it is long, in several requests.
+// What the API answers instead of a list is a *StatusError. While the API wants to be left alone, Read returns that
+// error again without asking.
+func (c *Client) Read(ctx context.Context, w shiftsync.Window, add func(id int64, hash uint64, raw []byte) error) error {
+	w = wholeSeconds(w)
+	if !w.Start.Before(w.End) {
+		return fmt.Errorf("read shifts: %w: %s", shiftsync.ErrEmptyWindow, w)
+	}
+	for _, part := range w.Split(c.slice) {
+		if err := c.readPart(ctx, part, add); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeSeconds returns the least window of whole seconds that holds w.
+func wholeSeconds(w shiftsync.Window) shiftsync.Window {
+	start, end := w.Start.UTC().Truncate(time.Second), w.End.UTC().Truncate(time.Second)
+	if end.Before(w.End) {
+		end = end.Add(time.Second)
+	}
+	return shiftsync.Window{Start: start, End: end}
+}
+
+// request forms the question for the shifts of a window.
+func (c *Client) request(ctx context.Context, token string, w shiftsync.Window) (*http.Request, error) {
+	u := c.base.JoinPath("2", "shifts")
+	query := url.Values{
+		"start": {w.Start.Format(time.RFC3339)},
+		"end":   {w.End.Format(time.RFC3339)},
+	}
+	for name, values := range c.include {
+		query[name] = slices.Clone(values)
+	}
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip")
+	req.Header.Set("User-Agent", "slotsync")
+	req.Header.Set("W-Token", token)
+	if c.userID != 0 {
+		req.Header.Set("W-UserId", strconv.FormatInt(c.userID, 10))
+	}
+	return req, nil
+}
+
+// name returns the endpoint for error texts: without query, and without a password.
+func (c *Client) name() string {
+	u := *c.base.JoinPath("2", "shifts")
+	u.User = nil
+	return "GET " + u.String()
+}
