@@ -1,0 +1,84 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// Bind compares a layout with the remembered one. Of several differences it names the first.
+func (r *Redis) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Layout, accept bool) error {
+	args := []any{owner.Token, accept}
+	for _, field := range fieldsOf(l) {
+		if field.value != "" {
+			args = append(args, field.name, field.value)
+		}
+	}
+	keys := []string{r.key.lease, r.key.shifts, r.key.layout, r.key.ends}
+	cmd, err := r.run(ctx, "bind layout", r.script.bind, keys, args...)
+	if err != nil {
+		return err
+	}
+	differs, err := cmd.StringSlice()
+	if err != nil {
+		return fmt.Errorf("bind layout: %w", err)
+	}
+	if len(differs) != 2 {
+		return nil
+	}
+	for _, field := range fieldsOf(l) {
+		if field.name == differs[0] {
+			return &shiftsync.LayoutError{What: field.what, Was: differs[1], Now: field.value}
+		}
+	}
+	return fmt.Errorf("bind layout: unknown field %q", differs[0])
+}
+
+type layoutField struct {
+	name, what, value string // value is empty if it is not to be compared
+}
+
+func fieldsOf(l shiftsync.Layout) []layoutField {
+	return []layoutField{
+		{"account", "the When I Work account", number(l.Account)},
+		{"partitions", "the topic's number of partitions", number(int64(l.Partitions))},
+		{"fixed", "the partition that records go to", l.Fixed},
+		{"key_schema", "the schema id of the key", number(int64(l.KeySchema))},
+	}
+}
+
+func number(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Ends returns the highest acknowledged offset of each partition.
+func (r *Redis) Ends(ctx context.Context) (map[int]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	fields, err := r.client.HGetAll(ctx, r.key.ends).Result()
+	if err != nil {
+		return nil, fmt.Errorf("hgetall ends: %w", err)
+	}
+	ends := make(map[int]int64, len(fields))
+	for field, value := range fields {
+		partition, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("hgetall ends: partition: %w", err)
+		}
+		if ends[partition], err = strconv.ParseInt(value, 10, 64); err != nil {
+			return nil, fmt.Errorf("hgetall ends: partition %d: %w", partition, err)
+		}
+	}
+	return ends, nil
+}
+
+// Forget drops what is remembered of every shift, and Ends.
+func (r *Redis) Forget(ctx context.Context, owner shiftsync.Owner) error {
+	_, err := r.run(ctx, "forget", r.script.forget, []string{r.key.lease, r.key.shifts, r.key.ends}, owner.Token)
+	return err
+}

@@ -1,0 +1,167 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// Claim makes next the current term. An older claim of the same owner is not taken up again.
+func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err error) {
+	if next.Claim == "" {
+		return 0, errors.New("claim: it needs a name")
+	}
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
+	return r.numbered(ctx, func(step int64) (int, error) {
+		return r.count(ctx, "claim", r.script.claim, keys, next.Owner, next.Claim, step)
+	})
+}
+
+// Open returns a page of the open intents, some hundreds as a rule. An intent that cannot be read ends it with an
+// error that names its shift, since passing over it could lose a change.
+func (r *Redis) Open(ctx context.Context, cursor uint64) (intents []shiftsync.Intent, next uint64, err error) {
+	for {
+		page, next, err := r.page(ctx, cursor)
+		if err != nil {
+			return nil, 0, fmt.Errorf("hscan intents: %w", err)
+		}
+		if len(page) > 0 {
+			intents, err := readIntents(page)
+			return intents, next, err
+		}
+		if next == 0 {
+			return nil, 0, nil
+		}
+		cursor = next
+	}
+}
+
+func (r *Redis) page(ctx context.Context, cursor uint64) (page []string, next uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	return r.client.HScan(ctx, r.key.intents, cursor, "", 500).Result()
+}
+
+func readIntents(page []string) ([]shiftsync.Intent, error) {
+	intents := make([]shiftsync.Intent, len(page)/2)
+	for i := range intents {
+		id, err := strconv.ParseInt(page[2*i], 10, 64)
+		if err != nil {
+			return nil, errors.New("hscan intents: an intent that is not of a shift")
+		}
+		intents[i].ID = id
+		if err := readIntent(page[2*i+1], &intents[i]); err != nil {
+			return nil, fmt.Errorf("intent of shift %d: %w", id, err)
+		}
+	}
+	return intents, nil
+}
+
+// Intend writes intents.
+func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shiftsync.Intent) (open int, err error) {
+	size := 0
+	for i := range intents {
+		size += intentSize + len(intents[i].Key) + len(intents[i].Value)
+	}
+	values := pack(len(intents), size)
+	for i := range intents {
+		values.add(appendIntent(values.buf, &intents[i]))
+	}
+	text := values.strings()
+
+	args := make([]any, 0, 3+2*len(intents))
+	args = append(args, term.Owner, term.Claim, nil)
+	for i := range intents {
+		args = append(args, &intents[i].ID, &text[i])
+	}
+	keys := []string{r.key.lease, r.key.intents}
+	return r.numbered(ctx, func(step int64) (int, error) {
+		args[2] = step
+		return r.count(ctx, "intend", r.script.intend, keys, args...)
+	})
+}
+
+// Remember ends intents. What is said to be acknowledged loses its note of being set aside.
+func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
+	acknowledged, ends := 0, map[int]int64{}
+	for i := range settled {
+		if s := &settled[i]; s.Aside == "" {
+			acknowledged++
+			if end, ok := ends[s.Partition]; !ok || s.Offset > end {
+				ends[s.Partition] = s.Offset
+			}
+		}
+	}
+	values := pack(len(settled), acknowledged*(9+shiftSize))
+	for i := range settled {
+		if s := &settled[i]; s.Aside == "" {
+			values.add(appendShift(appendHead(values.buf, s.Mark), s))
+		} else {
+			values.add(appendAside(values.buf, s))
+		}
+	}
+	text := values.strings()
+
+	args := make([]any, 0, 4+2*len(ends)+2*acknowledged+4*(len(settled)-acknowledged))
+	args = append(args, term.Owner, term.Claim, len(ends), acknowledged)
+	for _, partition := range slices.Sorted(maps.Keys(ends)) {
+		args = append(args, partition, ends[partition])
+	}
+	for i := range settled {
+		if s := &settled[i]; s.Aside == "" {
+			args = append(args, &s.ID, &text[i])
+		}
+	}
+	for i := range settled {
+		if s := &settled[i]; s.Aside != "" {
+			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i])
+		}
+	}
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends}
+	return r.count(ctx, "remember", r.script.remember, keys, args...)
+}
+
+func asideField(id int64, raw uint64) string {
+	if id == 0 {
+		return nameless(raw)
+	}
+	return strconv.FormatInt(id, 10)
+}
+
+func asideHead(mark uint64) []byte {
+	if mark == 0 {
+		return nil
+	}
+	return appendHead(nil, mark)
+}
+
+// packed holds the values of a batch in one piece of memory, since a value apart for each shift is what costs.
+type packed struct {
+	buf  []byte
+	cuts []int
+}
+
+func pack(n, size int) packed {
+	return packed{make([]byte, 0, size), make([]int, 0, n)}
+}
+
+// add takes buf as it was grown by one value.
+func (p *packed) add(grown []byte) {
+	p.buf = grown
+	p.cuts = append(p.cuts, len(grown))
+}
+
+func (p *packed) strings() []string {
+	all, from := string(p.buf), 0
+	text := make([]string, len(p.cuts))
+	for i, to := range p.cuts {
+		text[i] = all[from:to]
+		from = to
+	}
+	return text
+}

@@ -1,0 +1,22 @@
+-- KEYS lease, shifts, intents. ARGV token, claim, then id and: form and raw hash (9 bytes), fingerprint (16) by turns.
+for from = 3, #ARGV, 1000 do
+  local ids = {}
+  for i = from, math.min(from + 998, #ARGV - 1), 2 do
+    ids[#ids + 1] = ARGV[i]
+  end
+  local known = redis.call('HMGET', KEYS[2], unpack(ids))
+  local open = redis.call('HMGET', KEYS[3], unpack(ids))
+  local shifts = {}
+  for i = 1, #ids do
+    local was, seen = known[i], ARGV[from + 2 * i - 1]
+    if was and not open[i] and #was == 57 and string.sub(was, 1, 1) == string.sub(seen, 1, 1)
+      and string.sub(was, 10, 25) == string.sub(seen, 10, 25) then
+      shifts[#shifts + 1] = ids[i]
+      shifts[#shifts + 1] = seen .. string.sub(was, 26, 53) .. stamp
+    end
+  end
+  if #shifts > 0 then
+    redis.call('HSET', KEYS[2], unpack(shifts))
+  end
+end
+return 0

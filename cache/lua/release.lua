@@ -1,0 +1,2 @@
+-- KEYS lease. ARGV token.
+return redis.call('DEL', KEYS[1])

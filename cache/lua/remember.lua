@@ -1,0 +1,62 @@
+-- KEYS lease, shifts, intents, aside, ends. ARGV token, claim, count of partitions, count of acknowledged shifts; for
+-- each partition its number and highest offset; for each acknowledged shift its id and: the first 9 bytes of its intent
+-- (form and mark), its shift without the two times; for each shift set aside its id, its field in aside, and: the first
+-- 9 bytes of its intent or '', its note without the time.
+local function intents(ids)
+  return redis.call('HMGET', KEYS[3], unpack(ids))
+end
+
+local at = 5 + 2 * tonumber(ARGV[3])
+local bounds = at + 2 * tonumber(ARGV[4])
+local notes = redis.call('EXISTS', KEYS[4]) == 1
+local stood = false
+
+for from = at, bounds - 1, 1000 do
+  local to = math.min(from + 998, bounds - 2)
+  local ids = {}
+  for i = from, to, 2 do
+    ids[#ids + 1] = ARGV[i]
+  end
+  local held, done, shifts = intents(ids), {}, {}
+  for i = 1, #ids do
+    local settled = ARGV[from + 2 * i - 1]
+    if held[i] and string.sub(held[i], 1, 9) == string.sub(settled, 1, 9) then
+      done[#done + 1] = ids[i]
+      shifts[#shifts + 1] = ids[i]
+      shifts[#shifts + 1] = string.sub(settled, 10) .. stamp .. stamp
+    end
+  end
+  if #done > 0 then
+    stood = true
+    redis.call('HDEL', KEYS[3], unpack(done))
+    redis.call('HSET', KEYS[2], unpack(shifts))
+    if notes then
+      redis.call('HDEL', KEYS[4], unpack(done))
+    end
+  end
+end
+
+-- A call of which nothing stands any more may be a late copy from before a Forget: its offsets are not news.
+if stood then
+  for i = 5, at - 1, 2 do
+    if tonumber(ARGV[i + 1]) > tonumber(redis.call('HGET', KEYS[5], ARGV[i]) or -1) then
+      redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1])
+    end
+  end
+end
+
+for i = bounds, #ARGV, 4 do
+  local mark = ARGV[i + 2]
+  local stands = mark == ''
+  if not stands then
+    local held = redis.call('HGET', KEYS[3], ARGV[i])
+    stands = held and string.sub(held, 1, 9) == mark
+    if stands then
+      redis.call('HDEL', KEYS[3], ARGV[i])
+    end
+  end
+  if stands then
+    redis.call('HSET', KEYS[4], ARGV[i + 1], ARGV[i + 3] .. stamp)
+  end
+end
+return redis.call('HLEN', KEYS[3])

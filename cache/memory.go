@@ -1,0 +1,182 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// Lookup fills into in one trip, or in two when intents or notes of what was set aside have appeared since the last
+// call. While it runs beside other steps, a shift that is settled meanwhile may be told both as Pending and as remembered
+// in that version or a newer one; never is an intent missed whose Intend was answered before. An intent that cannot be
+// read is Pending, its version zero.
+func (r *Redis) Lookup(ctx context.Context, sightings []shiftsync.Sighting, into []shiftsync.Known) error {
+	if len(sightings) != len(into) {
+		return fmt.Errorf("lookup: %d sightings and room for %d", len(sightings), len(into))
+	}
+	if len(sightings) == 0 {
+		return nil
+	}
+	// What is empty need not be read, but only the trip itself can say that it is empty. What an earlier one found is a
+	// guess at what to ask for; a wrong guess costs a second trip, which asks for everything.
+	enough, err := r.look(ctx, sightings, into, r.intents.Load(), r.aside.Load())
+	if err == nil && !enough {
+		_, err = r.look(ctx, sightings, into, true, true)
+	}
+	return err
+}
+
+// look makes one trip. It is not enough if there is something that was not asked for.
+func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into []shiftsync.Known, intents, aside bool) (enough bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+
+	var notes []any
+	ids := make([]any, 0, len(sightings))
+	for i := range sightings {
+		if sightings[i].ID != 0 {
+			ids = append(ids, &sightings[i].ID)
+		}
+	}
+	if aside {
+		notes = fieldsAside(sightings)
+	}
+	// Intents before shifts: an intent that is remembered between the two reads is then seen in both, and the other way
+	// round in neither. MULTI would make it one read, but a server short of memory refuses even reads in it.
+	trip := r.client.Pipeline()
+	clock := trip.Time(ctx)
+	intentCount, asideCount := trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
+	intended := hmget(ctx, trip, r.key.intents, onlyIf(intents, ids))
+	noted := hmget(ctx, trip, r.key.aside, notes)
+	remembered := hmget(ctx, trip, r.key.shifts, ids)
+	if _, err := trip.Exec(ctx); err != nil {
+		return false, fmt.Errorf("lookup: %w", err)
+	}
+	r.intents.Store(intentCount.Val() > 0)
+	r.aside.Store(asideCount.Val() > 0)
+
+	fresh, next := clock.Val().Unix()-int64(r.keep/time.Second/2), 0
+	for i := range sightings {
+		k := &into[i]
+		*k = shiftsync.Known{}
+		if aside {
+			k.Aside = readAside(noted.Val()[i])
+		}
+		if sightings[i].ID == 0 {
+			continue
+		}
+		seen := readShift(remembered.Val()[next], k)
+		k.Stale = k.Remembered && int64(seen) < fresh
+		if intents && intended.Val()[next] != "" {
+			k.Pending = true
+			readIntended(intended.Val()[next], &k.Intended)
+		}
+		next++
+	}
+	return (intents || intentCount.Val() == 0) && (aside || asideCount.Val() == 0), nil
+}
+
+func onlyIf(ask bool, fields []any) []any {
+	if !ask {
+		return nil
+	}
+	return fields
+}
+
+func fieldsAside(sightings []shiftsync.Sighting) []any {
+	fields := make([]any, len(sightings))
+	for i := range sightings {
+		if s := &sightings[i]; s.ID != 0 {
+			fields[i] = &s.ID
+		} else {
+			fields[i] = nameless(s.Raw)
+		}
+	}
+	return fields
+}
+
+// hmget adds a read of some fields of a hash to a trip, or nothing if there are none. A field that is not there gives
+// an empty string, which no value of ours is. The client's own HMGet would put each value into a box.
+func hmget(ctx context.Context, trip redis.Pipeliner, key string, fields []any) *redis.StringSliceCmd {
+	args := append(make([]any, 0, 2+len(fields)), "hmget", key)
+	cmd := redis.NewStringSliceCmd(ctx, append(args, fields...)...)
+	if len(fields) > 0 {
+		_ = trip.Process(ctx, cmd) // only queues it: Exec has the error
+	}
+	return cmd
+}
+
+// Refresh rewrites the raw hash and "last seen" of unchanged shifts. It leaves those with an open intent alone too.
+func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsync.Seen) error {
+	values := pack(len(seen), len(seen)*(9+16))
+	for i := range seen {
+		values.add(append(appendHead(values.buf, seen[i].Raw), seen[i].Fingerprint[:]...))
+	}
+	text := values.strings()
+
+	args := make([]any, 0, 2+2*len(seen))
+	args = append(args, term.Owner, term.Claim)
+	for i := range seen {
+		args = append(args, &seen[i].ID, &text[i])
+	}
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
+	_, err := r.run(ctx, "refresh", r.script.refresh, keys, args...)
+	return err
+}
+
+// Sweep drops what was not seen for longer than keep, in whole seconds, and notes of what was set aside as old as
+// that. It is due when the last one to its end is an eighth of keep ago, and never twice in a minute. It goes through
+// pages of some hundred shifts, each of them one step.
+func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (dropped int, err error) {
+	if keep < time.Second {
+		return 0, errors.New("sweep: nothing would be kept")
+	}
+	every := int64(max(keep/8, time.Minute) / time.Second)
+	due, err := r.due(ctx, term, every, false)
+	if err != nil || !due {
+		return 0, err
+	}
+	for _, key := range []string{r.key.shifts, r.key.aside} {
+		n, err := r.sweep(ctx, term, key, int64(keep/time.Second))
+		dropped += n
+		if err != nil {
+			return dropped, err
+		}
+	}
+	_, err = r.due(ctx, term, every, true)
+	return dropped, err
+}
+
+func (r *Redis) due(ctx context.Context, term shiftsync.Term, every int64, swept bool) (bool, error) {
+	keys := []string{r.key.lease, r.key.swept}
+	n, err := r.count(ctx, "sweep", r.script.due, keys, term.Owner, term.Claim, every, swept)
+	return n == 1, err
+}
+
+func (r *Redis) sweep(ctx context.Context, term shiftsync.Term, key string, keep int64) (dropped int, err error) {
+	for cursor := "0"; ; {
+		cmd, err := r.run(ctx, "sweep", r.script.sweep, []string{r.key.lease, key}, term.Owner, term.Claim, keep, []byte{form}, cursor)
+		if err != nil {
+			return dropped, err
+		}
+		page, err := cmd.StringSlice()
+		if err != nil {
+			return dropped, fmt.Errorf("sweep: %w", err)
+		}
+		n, err := strconv.Atoi(page[0])
+		if err != nil {
+			return dropped, fmt.Errorf("sweep: %w", err)
+		}
+		dropped += n
+		cursor = page[1]
+		if cursor == "0" {
+			return dropped, nil
+		}
+	}
+}

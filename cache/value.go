@@ -1,0 +1,147 @@
+package cache
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// form is the first byte of every value. The scripts compare it, as part of longer stretches; a value that
+// begins otherwise was written by another release and is not remembered.
+const form = 1
+
+// Lengths in bytes and, in the order of their fields, what the values are made of. Numbers are big endian, times are
+// seconds since 1970 in 4 bytes, 0 for none.
+const (
+	versionSize = 8 + 16 + 4 + 4 + 4              // raw hash, fingerprint, schema, updated at, end time
+	shiftSize   = 1 + versionSize + 4 + 8 + 4 + 4 // form, version, partition, offset, acknowledged at, last seen
+	intentSize  = 1 + 8 + versionSize + 1 + 4     // form, mark, version, tombstone, length of the key; key and value follow
+	asideSize   = 1 + 8 + 4                       // form, raw hash; the reason follows; last seen
+)
+
+func appendVersion(b []byte, v *shiftsync.Version) []byte {
+	b = binary.BigEndian.AppendUint64(b, v.Raw)
+	b = append(b, v.Fingerprint[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(v.Schema))
+	b = binary.BigEndian.AppendUint32(b, seconds(v.UpdatedAt))
+	return binary.BigEndian.AppendUint32(b, seconds(v.EndTime))
+}
+
+func readVersion(b []byte, v *shiftsync.Version) {
+	v.Raw = binary.BigEndian.Uint64(b)
+	copy(v.Fingerprint[:], b[8:])
+	v.Schema = shiftsync.SchemaID(binary.BigEndian.Uint32(b[24:]))
+	v.UpdatedAt = instant(binary.BigEndian.Uint32(b[28:]))
+	v.EndTime = instant(binary.BigEndian.Uint32(b[32:]))
+}
+
+// seconds clamps what four bytes cannot hold, so that a nonsensical year is far away still, and not "none".
+func seconds(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint32(min(max(t.Unix(), 1), math.MaxUint32))
+}
+
+func instant(s uint32) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0).UTC()
+}
+
+// appendHead appends what an intent begins with. Remember names an intent by it.
+func appendHead(b []byte, mark uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, form), mark)
+}
+
+// appendShift appends a remembered shift without its two times, which are the server's to add.
+func appendShift(b []byte, s *shiftsync.Settled) []byte {
+	b = appendVersion(append(b, form), &s.Version)
+	b = binary.BigEndian.AppendUint32(b, uint32(s.Partition))
+	return binary.BigEndian.AppendUint64(b, uint64(s.Offset))
+}
+
+// readShift reads a remembered shift into k and returns the second in which it was last seen.
+func readShift(value string, k *shiftsync.Known) (seen uint32) {
+	if len(value) != shiftSize || value[0] != form {
+		return 0
+	}
+	var b [shiftSize]byte
+	copy(b[:], value)
+	k.Remembered = true
+	readVersion(b[1:], &k.Version)
+	return binary.BigEndian.Uint32(b[shiftSize-4:])
+}
+
+func appendIntent(b []byte, in *shiftsync.Intent) []byte {
+	b = appendVersion(appendHead(b, in.Mark), &in.Version)
+	tombstone := byte(0)
+	if in.Value == nil {
+		tombstone = 1
+	}
+	b = binary.BigEndian.AppendUint32(append(b, tombstone), uint32(len(in.Key)))
+	return append(append(b, in.Key...), in.Value...)
+}
+
+// readIntended reads the version of an intent into v. What it cannot read stays zero: the intent stands all the same.
+func readIntended(value string, v *shiftsync.Version) {
+	if len(value) < intentSize || value[0] != form {
+		return
+	}
+	var b [versionSize]byte
+	copy(b[:], value[9:])
+	readVersion(b[:], v)
+}
+
+var errForm = errors.New("written in a form that this release does not know; let the release that wrote it settle it first")
+
+// readIntent reads an intent. It does not tell what is in one that it cannot read.
+func readIntent(value string, in *shiftsync.Intent) error {
+	if value == "" || value[0] != form {
+		return errForm
+	}
+	if len(value) < intentSize {
+		return fmt.Errorf("cut off after %d bytes", len(value))
+	}
+	b := []byte(value)
+	in.Mark = binary.BigEndian.Uint64(b[1:])
+	readVersion(b[9:], &in.Version)
+	tombstone := b[intentSize-5] == 1
+	key, rest := binary.BigEndian.Uint32(b[intentSize-4:]), b[intentSize:]
+	if uint64(key) > uint64(len(rest)) {
+		return fmt.Errorf("cut off after %d bytes", len(value))
+	}
+	in.Key, in.Value = rest[:key:key], rest[key:]
+	if tombstone {
+		in.Value = nil
+	}
+	return nil
+}
+
+// appendAside appends a note of a version that was set aside, without its time.
+func appendAside(b []byte, s *shiftsync.Settled) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, form), s.Raw)
+	return append(b, s.Aside...)
+}
+
+func readAside(value string) (raw uint64) {
+	if len(value) < asideSize || value[0] != form {
+		return 0
+	}
+	var b [8]byte
+	copy(b[:], value[1:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// nameless is the field in aside of a shift without an id.
+func nameless(raw uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], raw)
+	return "#" + hex.EncodeToString(b[:])
+}
