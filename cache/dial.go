@@ -146,3 +146,6 @@ func (l *login) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 		return err
 	}
 }
+
+// Client is a connection to Redis, whatever stands behind it.
+type Client = redis.UniversalClient

@@ -11,9 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
@@ -125,7 +126,16 @@ func (s *benchServers) pass(b *testing.B, binary string) (seconds, peak float64)
 	cmd.Env = s.env
 	var log bytes.Buffer
 	cmd.Stderr = &log
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	watched := make(chan float64)
+	ended := make(chan struct{})
+	go func() { watched <- watchMemory(cmd.Process.Pid, ended) }()
+	err := cmd.Wait()
+	close(ended)
+	peak = <-watched
+	if err != nil {
 		b.Fatalf("%v\n%s", err, log.String())
 	}
 	var done struct {
@@ -137,8 +147,31 @@ func (s *benchServers) pass(b *testing.B, binary string) (seconds, peak float64)
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &done); err != nil || done.Report.TookMS == 0 {
 		b.Fatalf("the last line is no report: %v\n%s", err, log.String())
 	}
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return done.Report.TookMS / 1000, float64(usage.Maxrss) / 1024
+	return done.Report.TookMS / 1000, peak
+}
+
+// watchMemory returns the largest resident size of a process in MB, asked for every 10 ms until it has ended. What the
+// kernel tells of a child at its end would not do: that counts what it shared with this process before it began.
+func watchMemory(pid int, ended <-chan struct{}) (peak float64) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return peak
+		case <-tick.C:
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			continue // it has just ended
+		}
+		_, line, _ := strings.Cut(string(status), "VmHWM:")
+		if fields := strings.Fields(line); len(fields) > 0 {
+			if kb, err := strconv.ParseFloat(fields[0], 64); err == nil {
+				peak = max(peak, kb/1024)
+			}
+		}
+	}
 }
 
 func flush(ctx context.Context, url string) error {

@@ -43,6 +43,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, stats *metrics, wa
 	if err != nil || cluster == "" {
 		return err
 	}
+	warnOfStranded(ctx, cfg, redis, cluster, log)
 	store := cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name), cache.Keep(cfg.Redis.Expire))
 	w := &shiftsync.Worker{
 		Source:    source,
@@ -156,6 +157,20 @@ func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *
 		case <-ctx.Done():
 		case <-time.After(cfg.Sync.Wait):
 		}
+	}
+}
+
+// warnOfStranded names what was collected for another Kafka cluster under the same topic and never got there. That it
+// cannot be found out is no reason not to work.
+func warnOfStranded(ctx context.Context, cfg *config, redis cache.Client, cluster string, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	stranded, err := cache.Stranded(ctx, redis, cluster, cfg.Kafka.Topic, cfg.Sync.Name)
+	for destination, open := range stranded {
+		log.Warn("changes meant for another kafka cluster were never sent; a worker there would send them", "destination", destination, "open_intents", open)
+	}
+	if err != nil {
+		log.Debug("redis", "err", err)
 	}
 }
 
