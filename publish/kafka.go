@@ -1,0 +1,282 @@
+package publish
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// Kafka is an idempotent producer for one topic, fenced by a transactional id though it writes no transactions.
+//
+// The broker numbers what a producer id sends to a partition. So a batch is formed once and repeated byte for byte
+// under its number until it is answered: what arrived twice is kept once. Whatever is formed anew after an attempt
+// without a definite answer gets a new epoch, in which the broker refuses all that is still under way in the old one.
+//
+// Publish, Begin and Renew wait for each other; the other methods may be called at any time.
+type Kafka struct {
+	topic     string
+	options   KafkaOptions
+	compress  kafka.Compression
+	dialer    *dialer
+	transport *kafka.Transport
+	client    *kafka.Client
+
+	cluster atomic.Pointer[string] // the first cluster id that was seen
+	layout  atomic.Pointer[layout] // the topic as it was last seen
+
+	mu      sync.Mutex // guards what follows
+	session *session   // nil before the first Begin
+	lanes   map[int]*lane
+	ousted  bool // the broker said that somebody newer is at work
+	noticed bool // OnNotice was told that there is no right to the transactional id
+
+	fenced atomic.Bool
+}
+
+var _ shiftsync.Publisher = (*Kafka)(nil)
+
+// KafkaOptions say how records are sent. Zero values mean the defaults.
+type KafkaOptions struct {
+	// Partition takes all records. Unset, the murmur2 hash of its key decides for each, as in Java producers.
+	Partition   shiftsync.Optional[int]
+	Compression string // none (the default), gzip, snappy, lz4 or zstd
+
+	// TransactionalID fences: of all workers with the same one, the broker takes records only of the last to begin.
+	// Empty, the producer is idempotent and not fenced.
+	TransactionalID string
+	ClientID        string
+
+	TLS  *tls.Config    // nil: plain text
+	SASL sasl.Mechanism // nil: no login
+	// Dial connects to a broker; nil: as the net package does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	Attempt    time.Duration // longest wait for one answer; 0: 5 s
+	Limit      time.Duration // longest time for one call of a method, all its attempts together; 0: 20 s
+	RenewEvery time.Duration // age at which Renew takes a new epoch; 0: a day, or a third of the broker's expiration
+
+	// OnNotice is told what an operator should know, once. It must not block. nil: nobody is told.
+	OnNotice func(string)
+}
+
+var (
+	// ErrOtherCluster says that the brokers belong to another cluster than they did at first.
+	ErrOtherCluster = errors.New("brokers belong to another cluster than before")
+	// ErrNoTopic says that the topic does not exist. It is never created here: its partition count decides the order
+	// of keys and has to be chosen.
+	ErrNoTopic = errors.New("topic does not exist")
+)
+
+const (
+	// batchBytes bounds a batch before compression. Brokers take 1,048,588 bytes unless told otherwise.
+	batchBytes = 900_000
+	// atOnce bounds the requests under way at a time, each of which needs a connection of its own.
+	atOnce = 16
+)
+
+// NewKafka returns a producer for the topic. It does not ask the brokers, given as host:port, yet.
+func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
+	var faults []error
+	if len(brokers) == 0 {
+		faults = append(faults, errors.New("no brokers"))
+	}
+	if topic == "" {
+		faults = append(faults, errors.New("no topic"))
+	}
+	if o.Partition.Set && o.Partition.Value < 0 {
+		faults = append(faults, fmt.Errorf("partition %d is negative", o.Partition.Value))
+	}
+	compress, ok := map[string]kafka.Compression{
+		"": 0, "none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd,
+	}[o.Compression]
+	if !ok {
+		faults = append(faults, fmt.Errorf("compression %q is none of none, gzip, snappy, lz4, zstd", o.Compression))
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("kafka: %w", errors.Join(faults...))
+	}
+
+	if o.Attempt == 0 {
+		o.Attempt = 5 * time.Second
+	}
+	if o.Limit == 0 {
+		o.Limit = 20 * time.Second
+	}
+	if o.OnNotice == nil {
+		o.OnNotice = func(string) {}
+	}
+	d := newDialer(o.Dial)
+	transport := &kafka.Transport{
+		Dial:        d.dial,
+		DialTimeout: dialTimeout,
+		// A new leader is found by the next refresh, at a random time within this; until then each attempt fails.
+		MetadataTTL:    2 * time.Second,
+		MetadataTopics: []string{topic}, // else the metadata of every topic is fetched each time
+		ClientID:       o.ClientID,
+		TLS:            o.TLS,
+		SASL:           o.SASL,
+	}
+	return &Kafka{
+		topic:     topic,
+		options:   o,
+		compress:  compress,
+		dialer:    d,
+		transport: transport,
+		client:    &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: o.Attempt, Transport: transport},
+		lanes:     make(map[int]*lane),
+	}, nil
+}
+
+// Close ends all connections. It must not be called while another method is at work.
+func (k *Kafka) Close() error {
+	k.transport.CloseIdleConnections()
+	k.dialer.close()
+	return nil
+}
+
+// ClusterID returns the id of the Kafka cluster, which is part of a destination's name.
+func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
+	meta, err := ask(ctx, k, "kafka: cluster id", k.metadata)
+	if err != nil {
+		return "", err
+	}
+	return meta.ClusterID, nil
+}
+
+// Topic returns the log ends of the topic's partitions and, if the right to describe its settings is there, the
+// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so.
+func (k *Kafka) Topic(ctx context.Context) (shiftsync.Topic, error) {
+	return ask(ctx, k, "kafka: topic "+k.topic, k.look)
+}
+
+// layout is what publishing has to know of the topic. It is what Topic last told, not the newest: the partition count
+// is only used after those who compare it with the remembered one have seen it.
+type layout struct {
+	partitions []int
+	maxRecord  int // 0: not known
+}
+
+func (k *Kafka) look(ctx context.Context) (shiftsync.Topic, error) {
+	none := shiftsync.Topic{}
+	meta, err := k.metadata(ctx)
+	if err != nil {
+		return none, err
+	}
+	i := slices.IndexFunc(meta.Topics, func(t kafka.Topic) bool { return t.Name == k.topic })
+	switch {
+	case i < 0, errors.Is(meta.Topics[i].Error, kafka.UnknownTopicOrPartition):
+		return none, fmt.Errorf("%w: create it, with the partition count that its keys shall keep", ErrNoTopic)
+	case errors.Is(meta.Topics[i].Error, kafka.TopicAuthorizationFailed):
+		return none, fmt.Errorf("%w: the rights Describe and Write on the topic are needed", kafka.TopicAuthorizationFailed)
+	case meta.Topics[i].Error != nil:
+		return none, brief(meta.Topics[i].Error)
+	}
+
+	now := &layout{}
+	for _, p := range meta.Topics[i].Partitions {
+		now.partitions = append(now.partitions, p.ID)
+	}
+	slices.Sort(now.partitions)
+	if fixed := k.options.Partition; fixed.Set && !slices.Contains(now.partitions, fixed.Value) {
+		return none, backoff.Permanent(fmt.Errorf("there is no partition %d among its %d", fixed.Value, len(now.partitions)))
+	}
+	topic := shiftsync.Topic{Ends: make(map[int]int64, len(now.partitions))}
+	for some := range slices.Chunk(now.partitions, atOnce) {
+		if err := k.ends(ctx, some, topic.Ends); err != nil {
+			return none, err
+		}
+	}
+	if n, ok := k.setting(ctx, kafka.ResourceTypeTopic, k.topic, "max.message.bytes"); ok {
+		now.maxRecord = int(n)
+	}
+	topic.MaxRecordBytes = now.maxRecord
+	k.layout.Store(now)
+	return topic, nil
+}
+
+// metadata comes from the transport, which refreshes it every second or two.
+func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
+	meta, err := k.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{k.topic}})
+	if err != nil {
+		return nil, brief(err)
+	}
+	if meta.ClusterID == "" {
+		return nil, backoff.Permanent(errors.New("the brokers tell no cluster id: Kafka 0.10.1 or newer is needed"))
+	}
+	k.cluster.CompareAndSwap(nil, &meta.ClusterID)
+	if first := *k.cluster.Load(); first != meta.ClusterID {
+		return nil, fmt.Errorf("%w: %s, was %s: another cluster is another destination, restart to work for it",
+			ErrOtherCluster, meta.ClusterID, first)
+	}
+	return meta, nil
+}
+
+// ends asks for the log ends of some partitions, each of which is a request of its own at the same time.
+func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) error {
+	asked := make([]kafka.OffsetRequest, len(partitions))
+	for i, p := range partitions {
+		asked[i] = kafka.LastOffsetOf(p)
+	}
+	res, err := k.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{k.topic: asked}})
+	if err != nil {
+		return fmt.Errorf("log ends: %w", brief(err))
+	}
+	for _, p := range res.Topics[k.topic] {
+		if p.Error != nil {
+			return fmt.Errorf("log end of partition %d: %w", p.Partition, brief(p.Error))
+		}
+		into[p.Partition] = p.LastOffset
+	}
+	return nil
+}
+
+// setting asks for a number among the settings of a broker or topic. There may be no right to see it: whoever asks
+// can do without.
+func (k *Kafka) setting(ctx context.Context, of kafka.ResourceType, name, key string) (int64, bool) {
+	res, err := k.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
+		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: of, ResourceName: name, ConfigNames: []string{key}}},
+	})
+	if err != nil {
+		return 0, false
+	}
+	for _, r := range res.Resources {
+		for _, e := range r.ConfigEntries {
+			if n, err := strconv.ParseInt(e.ConfigValue, 10, 64); r.Error == nil && e.ConfigName == key && err == nil {
+				return n, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// leader names the broker that a partition's records go to, for error texts.
+func (k *Kafka) leader(ctx context.Context, partition int) string {
+	// This answer is at hand, except when no broker was ever reached.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 100*time.Millisecond)
+	defer cancel()
+	meta, err := k.metadata(ctx)
+	if err != nil {
+		return "an unknown broker"
+	}
+	for _, t := range meta.Topics {
+		for _, p := range t.Partitions {
+			if p.ID == partition && p.Leader.Host != "" {
+				return net.JoinHostPort(p.Leader.Host, strconv.Itoa(p.Leader.Port))
+			}
+		}
+	}
+	return "no broker, since it has no leader"
+}
