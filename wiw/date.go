@@ -93,10 +93,7 @@ const maxUnix = 253402300799 // the end of the year 9999
 // mailDate reads "Mon, 01 Oct 2018 15:27:30 +0100" (RFC 1123 with a numeric zone), as PHP and people write it: day and
 // hour may have one digit, the zone three. The day of the week is not compared.
 func mailDate(s []byte) (time.Time, bool) {
-	if i := bytes.IndexByte(s, ','); i >= 0 && len(bytes.TrimLeft(s[:i], letters)) == 0 {
-		s = s[i+1:]
-	}
-	s = bytes.TrimLeft(s, " ")
+	s = afterWeekday(s)
 	day, s, ok1 := digits(s, 1, 2)
 	s, ok2 := literal(s, ' ')
 	month, s, ok3 := monthName(s)
@@ -120,7 +117,20 @@ func mailDate(s []byte) (time.Time, bool) {
 	return t.Add(-east), true
 }
 
-const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+// afterWeekday drops a name with a comma behind it, and spaces.
+func afterWeekday(s []byte) []byte {
+	i := 0
+	for i < len(s) && ('a' <= s[i] && s[i] <= 'z' || 'A' <= s[i] && s[i] <= 'Z') {
+		i++
+	}
+	if i < len(s) && s[i] == ',' {
+		s = s[i+1:]
+	}
+	for len(s) > 0 && s[0] == ' ' {
+		s = s[1:]
+	}
+	return s
+}
 
 // zone reads what stands behind the time of day, as a duration east of Greenwich.
 func zone(s []byte) (time.Duration, bool) {
