@@ -222,13 +222,16 @@ func (d *decider) note(id int64) {
 	}
 }
 
-// ground fills fresh with the sightings of ids that are not in flight, and holds back the others.
+// ground fills fresh with the sightings of ids that are not in flight, and holds back the others. Behind one that is
+// held back already, every later one has to wait too, or it would be overtaken by the older.
 func (d *decider) ground(sightings []Sighting) {
 	d.fresh = d.fresh[:0]
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range sightings {
-		if _, flying := d.flying[s.ID]; flying {
+		_, flying := d.flying[s.ID]
+		_, waiting := d.held[s.ID]
+		if flying || waiting {
 			d.hold(s)
 		} else {
 			d.fresh = append(d.fresh, s)

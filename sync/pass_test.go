@@ -148,6 +148,42 @@ func TestTheSecondVersionIsDecidedAgainstTheFirst(t *testing.T) {
 	})
 }
 
+func TestAHeldVersionIsNotOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The first version flies when the second comes, and has landed when the third does.
+		w := newWorld()
+		w.say = []shiftJSON{{ID: 1, Content: "v1"}}
+		fill := func(from, to int64) {
+			for id := from; id < to; id++ {
+				w.say = append(w.say, shiftJSON{ID: id, Content: "A"})
+			}
+		}
+		fill(2, 1100)
+		second := len(w.say)
+		w.say = append(w.say, shiftJSON{ID: 1, Content: "v2"})
+		fill(1100, 5000)
+		third := len(w.say)
+		w.say = append(w.say, shiftJSON{ID: 1, Content: "v3"})
+
+		held := make(chan struct{})
+		w.onSend = func() { <-held }
+		w.readAt = func(n int) error {
+			switch n {
+			case second + 600:
+				<-time.After(time.Second) // the second is looked at
+				close(held)
+			case third:
+				<-time.After(time.Second) // all that was in flight lands
+			}
+			return nil
+		}
+		mustOnce(t, w)
+		if got := w.last(1); got != "v3" {
+			t.Errorf("it ends on %q; topic: %v", got, w.history(1))
+		}
+	})
+}
+
 func TestABadShiftCostsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
