@@ -62,7 +62,8 @@ func (t *tenure) extend(asked time.Time) {
 
 // hold waits for the lease, at most for patience if that is positive, and calls body while it lasts. Both contexts of
 // body end when the lease is lost. The first one, stop, also ends when the worker is asked to stop, and body is to
-// finish what it has in hand; the second one ends StopTimeout after that, and body drops it.
+// finish what it has in hand; the second one ends when two thirds of StopTimeout have passed since, and body drops it.
+// The rest is for remembering what was acknowledged and for giving back the lease.
 func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(stop, ctx context.Context, t *tenure) error) error {
 	t, err := w.acquire(ctx, patience)
 	if err != nil {
@@ -81,8 +82,8 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 		select {
 		case <-work.Done():
 		case <-stop.Done():
-			if wait(work, w.StopTimeout) == nil {
-				end(fmt.Errorf("%s after being asked to stop: %w", w.StopTimeout, context.DeadlineExceeded))
+			if patience := w.StopTimeout * 2 / 3; wait(work, patience) == nil {
+				end(fmt.Errorf("dropped what was in hand %s after being asked to stop: %w", patience, context.DeadlineExceeded))
 			}
 		}
 	})
@@ -94,13 +95,17 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 	if t.Err() != nil {
 		return errors.Join(err, ErrLeaseLost)
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseRenew)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.lastStep())
 	defer cancel()
 	if e := w.Store.Release(bounded, t.owner); e != nil {
 		err = errors.Join(err, fmt.Errorf("release lease: %w", e))
 	}
 	return err
 }
+
+// lastStep is how long each of the two steps may take that a stop waits for to the last: to remember what was
+// acknowledged, and to give back the lease. Since the first is also taken while nobody stops, it has a floor.
+func (w *Worker) lastStep() time.Duration { return max(w.StopTimeout/6, 2*time.Second) }
 
 // acquire asks for the lease until it has it.
 func (w *Worker) acquire(ctx context.Context, patience time.Duration) (*tenure, error) {

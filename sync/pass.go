@@ -286,7 +286,7 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 		return nil
 	}
 	// The acknowledgement is here already: a stop must not tear it from its remembering.
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.lastStep())
 	defer cancel()
 	open, err := p.Store.Remember(bounded, p.t.term, settled)
 	if err != nil {
@@ -303,8 +303,6 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 	p.count(tally)
 	return nil
 }
-
-const rememberTimeout = 10 * time.Second
 
 // land ends a batch's flight.
 func (p *pass) land(b *batch) {

@@ -22,7 +22,7 @@ type Worker struct {
 	PendingLimit  int           // open intents above which nothing new is collected
 	RepublishRate float64       // shifts a second that differ in nothing but their schema
 	BadShare      float64       // share of shifts set aside, of those fetched, above which a pass fails
-	StopTimeout   time.Duration // from being asked to stop to dropping what is in hand
+	StopTimeout   time.Duration // longest from being asked to stop to the end
 	Partition     string        // Layout.Fixed
 	AcceptLayout  bool          // take a changed Layout for granted and republish
 }

@@ -112,6 +112,52 @@ func (h hanging) Read(ctx context.Context, _ shiftsync.Window, _ func(int64, uin
 
 func (h hanging) Parse([]byte, *shiftsync.Shift) error { return errBad }
 
+func TestAStopIsBoundedThoughNothingAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		worker.Publisher = frozen{i}
+		worker.Store = frozenAfterIntend{store{i}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- worker.Run(ctx) }()
+		<-time.After(time.Second)
+		began := time.Now()
+		cancel()
+		if err := <-done; err == nil {
+			t.Error("the lease could not be given back, and nothing says so")
+		}
+		if took := time.Since(began); took > worker.StopTimeout || took < worker.StopTimeout/2 {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// frozen is a broker that answers nothing any more when it is given records, except that it has half of them.
+type frozen struct{ *incarnation }
+
+func (f frozen) Publish(ctx context.Context, _ shiftsync.Hold, _ string, records []shiftsync.Record) ([]shiftsync.Outcome, error) {
+	<-ctx.Done()
+	outcomes := make([]shiftsync.Outcome, len(records))
+	outcomes[0].Fate = shiftsync.Acknowledged
+	return outcomes, ctx.Err()
+}
+
+// frozenAfterIntend is a store that answers nothing any more once records may be published, but renews the lease.
+type frozenAfterIntend struct{ store }
+
+func (f frozenAfterIntend) Remember(ctx context.Context, _ shiftsync.Term, _ []shiftsync.Settled) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func (f frozenAfterIntend) Release(ctx context.Context, _ shiftsync.Owner) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func TestOneWorkerAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
