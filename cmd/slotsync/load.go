@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	if cfg.command == "version" {
 		return cfg, nil
 	}
-	l.requireNeeded()
+	l.requireNeeded(spared(cfg.command))
 	cfg.validate(l)
 	cfg.warnings = l.warnings
 	if len(l.faults) > 0 {
@@ -163,9 +164,10 @@ func readSecret(path string) (string, error) {
 	return text, nil
 }
 
-func (l *loader) requireNeeded() {
+// requireNeeded notes each setting that has to be set and is not, but for those whose flag is spared.
+func (l *loader) requireNeeded(spared []string) {
 	for _, flag := range l.flags {
-		if flag.Tag.Has("needed") && flag.Target.IsZero() {
+		if flag.Tag.Has("needed") && flag.Target.IsZero() && !slices.Contains(spared, flag.Name) {
 			l.faultIn(flag.Value, "is not set: give "+flag.Tag.Get("needed"))
 		}
 	}
