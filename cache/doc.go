@@ -15,6 +15,8 @@
 //	shifts   hash: shift id to what is remembered of it
 //	intents  hash: shift id to the intent that stands
 //	aside    hash: shift id, or # and the raw hash of a shift without one, to what was set aside and why
+//	wanted   hash: id of a shift that somebody wants published again to nothing or, once one stands, to what the
+//	         intent that serves the wish begins with
 //	layout   hash: what must not change
 //	ends     hash: partition to its highest acknowledged offset
 //	swept    seconds since 1970 of the last sweep

@@ -56,6 +56,36 @@ func number(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
+// Bound returns the remembered layout.
+func (r *Redis) Bound(ctx context.Context) (l shiftsync.Layout, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	fields, err := r.client.HGetAll(ctx, r.key.layout).Result()
+	if err != nil {
+		return l, fmt.Errorf("hgetall layout: %w", err)
+	}
+	l.Fixed = fields["fixed"]
+	for _, field := range []struct {
+		name string
+		set  func(int64)
+	}{
+		{"account", func(n int64) { l.Account = n }},
+		{"partitions", func(n int64) { l.Partitions = int(n) }},
+		{"key_schema", func(n int64) { l.KeySchema = shiftsync.SchemaID(n) }},
+	} {
+		text, told := fields[field.name]
+		if !told {
+			continue
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return l, fmt.Errorf("hgetall layout: %s: %w", field.name, err)
+		}
+		field.set(n)
+	}
+	return l, nil
+}
+
 // Ends returns the highest acknowledged offset of each partition.
 func (r *Redis) Ends(ctx context.Context) (map[int]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)

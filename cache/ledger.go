@@ -26,7 +26,7 @@ func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err e
 // error that names its shift, since passing over it could lose a change.
 func (r *Redis) Open(ctx context.Context, cursor uint64) (intents []shiftsync.Intent, next uint64, err error) {
 	for {
-		page, next, err := r.page(ctx, cursor)
+		page, next, err := r.scan(ctx, r.key.intents, cursor)
 		if err != nil {
 			return nil, 0, fmt.Errorf("hscan intents: %w", err)
 		}
@@ -41,10 +41,11 @@ func (r *Redis) Open(ctx context.Context, cursor uint64) (intents []shiftsync.In
 	}
 }
 
-func (r *Redis) page(ctx context.Context, cursor uint64) (page []string, next uint64, err error) {
+// scan returns a page of a hash: names and values by turns.
+func (r *Redis) scan(ctx context.Context, key string, cursor uint64) (page []string, next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	return r.client.HScan(ctx, r.key.intents, cursor, "", 500).Result()
+	return r.client.HScan(ctx, key, cursor, "", 500).Result()
 }
 
 func readIntents(page []string) ([]shiftsync.Intent, error) {
@@ -79,7 +80,7 @@ func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shift
 	for i := range intents {
 		args = append(args, &intents[i].ID, &text[i])
 	}
-	keys := []string{r.key.lease, r.key.intents}
+	keys := []string{r.key.lease, r.key.intents, r.key.wanted}
 	return r.numbered(ctx, func(step int64) (int, error) {
 		args[2] = step
 		return r.count(ctx, "intend", r.script.intend, keys, args...)
@@ -122,7 +123,7 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i])
 		}
 	}
-	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends}
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted}
 	return r.count(ctx, "remember", r.script.remember, keys, args...)
 }
 

@@ -32,7 +32,7 @@ func TestLedger(t *testing.T) {
 			publish(t, r, 1, 1)
 			intend(t, r, intent(1, 2, 2), intent(2, 2, 2))
 		}, 2, map[int64]shiftsync.Known{
-			1: {Remembered: true, Version: version(1), Pending: true, Intended: version(2)},
+			1: {Remembered: true, Version: version(1), Partition: 3, Offset: 1, Pending: true, Intended: version(2)},
 			2: {Pending: true, Intended: version(2)},
 		}},
 
@@ -91,7 +91,7 @@ func TestLedger(t *testing.T) {
 			remember(t, r, aside(1, 2, 2))
 			remember(t, r, aside(2, 0, 5))
 		}, 0, map[int64]shiftsync.Known{
-			1: {Remembered: true, Version: version(1), Aside: version(2).Raw},
+			1: {Remembered: true, Version: version(1), Partition: 3, Offset: 1, Aside: version(2).Raw},
 			2: {Aside: version(5).Raw},
 		}},
 
@@ -134,13 +134,13 @@ func TestLedger(t *testing.T) {
 			refresh(t, r, shiftsync.Seen{ID: 1, Fingerprint: version(2).Fingerprint, Raw: 99},
 				shiftsync.Seen{ID: 2, Fingerprint: version(1).Fingerprint, Raw: 99},
 				shiftsync.Seen{ID: 3, Fingerprint: version(1).Fingerprint, Raw: 99})
-		}, 0, map[int64]shiftsync.Known{1: known(1), 2: {Remembered: true, Version: withRaw(version(1), 99)}, 3: {}}},
+		}, 0, map[int64]shiftsync.Known{1: known(1), 2: {Remembered: true, Version: withRaw(version(1), 99), Partition: 3, Offset: 1}, 3: {}}},
 
 		{"a shift with an intent is not refreshed", func(t *testing.T, s *server, r *cache.Redis) {
 			publish(t, r, 1, 1)
 			intend(t, r, intent(1, 2, 2))
 			refresh(t, r, shiftsync.Seen{ID: 1, Fingerprint: version(1).Fingerprint, Raw: 99})
-		}, 1, map[int64]shiftsync.Known{1: {Remembered: true, Version: version(1), Pending: true, Intended: version(2)}}},
+		}, 1, map[int64]shiftsync.Known{1: {Remembered: true, Version: version(1), Partition: 3, Offset: 1, Pending: true, Intended: version(2)}}},
 
 		{"a value of an unknown form is not remembered", func(t *testing.T, s *server, r *cache.Redis) {
 			publish(t, r, 1, 1)
@@ -158,7 +158,7 @@ func TestLedger(t *testing.T) {
 			if _, _, err := r.Open(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "shift 1") {
 				t.Errorf("got %v from Open, want an error that names the shift", err)
 			}
-		}, -1, map[int64]shiftsync.Known{1: {Remembered: true, Version: version(1), Pending: true}}},
+		}, -1, map[int64]shiftsync.Known{1: {Remembered: true, Version: version(1), Partition: 3, Offset: 1, Pending: true}}},
 
 		{"times that four bytes cannot hold are clamped, and none stays none", func(t *testing.T, s *server, r *cache.Redis) {
 			in := intent(1, 1, 1)
@@ -171,8 +171,8 @@ func TestLedger(t *testing.T) {
 			done.UpdatedAt, done.EndTime = time.Date(1925, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(1_700_000_000, 999).In(time.FixedZone("", 3600))
 			remember(t, r, done)
 		}, 0, map[int64]shiftsync.Known{
-			1: {Remembered: true, Version: at(version(1), time.Time{}, time.Unix(1<<32-1, 0).UTC())},
-			2: {Remembered: true, Version: at(version(1), time.Unix(1, 0).UTC(), time.Unix(1_700_000_000, 0).UTC())},
+			1: {Remembered: true, Version: at(version(1), time.Time{}, time.Unix(1<<32-1, 0).UTC()), Partition: 3, Offset: 1},
+			2: {Remembered: true, Version: at(version(1), time.Unix(1, 0).UTC(), time.Unix(1_700_000_000, 0).UTC()), Partition: 3, Offset: 1},
 		}},
 	}
 	onEach(t, func(t *testing.T, s *server) {

@@ -72,7 +72,7 @@ func Destination(clusterID, topic, name string) string {
 }
 
 type keys struct {
-	lease, shifts, intents, aside, layout, ends, swept string
+	lease, shifts, intents, aside, wanted, layout, ends, swept string
 }
 
 func keysOf(destination string) keys {
@@ -82,6 +82,7 @@ func keysOf(destination string) keys {
 		shifts:  prefix + "shifts",
 		intents: prefix + "intents",
 		aside:   prefix + "aside",
+		wanted:  prefix + "wanted",
 		layout:  prefix + "layout",
 		ends:    prefix + "ends",
 		swept:   prefix + "swept",
@@ -94,7 +95,7 @@ var lua embed.FS
 type scripts struct {
 	acquire, renew, release                      *redis.Script
 	claim, intend, remember, refresh, due, sweep *redis.Script
-	bind, forget                                 *redis.Script
+	bind, forget, want, unwant                   *redis.Script
 }
 
 func newScripts() scripts {
@@ -110,6 +111,8 @@ func newScripts() scripts {
 		sweep:    script("lease", "term", "now", "sweep"),
 		bind:     script("lease", "bind"),
 		forget:   script("lease", "forget"),
+		want:     script("want"),
+		unwant:   script("lease", "term", "unwant"),
 	}
 }
 

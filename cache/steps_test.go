@@ -41,6 +41,9 @@ var steps = []step{
 	{"refresh", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
 		return nil, r.Refresh(t.Context(), term, []shiftsync.Seen{{ID: 1, Fingerprint: version(1).Fingerprint, Raw: 99}})
 	}},
+	{"unwant", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
+		return nil, r.Unwant(t.Context(), term, 7)
+	}},
 	{"sweep", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
 		_, err := r.Sweep(t.Context(), term, 100*time.Hour) // how many it dropped is news, not an answer
 		return nil, err
@@ -48,7 +51,7 @@ var steps = []step{
 }
 
 // prepared is a state in which each step has something to do: 1 is remembered, 2, 3 and 5 are remembered with a newer
-// version on its way, 4 is remembered and old, 6 is set aside.
+// version on its way, 4 is remembered and old, 6 is set aside, 1, 2 and 7 are wanted.
 func prepared(t *testing.T, s *server) *cache.Redis {
 	t.Helper()
 	r := s.atWork(t)
@@ -58,6 +61,7 @@ func prepared(t *testing.T, s *server) *cache.Redis {
 	for id := range int64(5) {
 		publish(t, r, id+1, 1)
 	}
+	want(t, r, 2, 7)
 	intend(t, r, intent(2, 7, 7), intent(3, 7, 7), intent(5, 7, 7))
 	remember(t, r, aside(6, 0, 1))
 	s.age(t, "shifts", "4", 101*time.Hour)

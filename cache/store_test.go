@@ -53,7 +53,7 @@ func outside(tb testing.TB, url string) *server {
 	tb.Helper()
 	s := &server{client: dial(tb, cache.Config{URL: url}), destination: cache.Destination("test", fmt.Sprintf("%x", rand.Uint64()), "")}
 	tb.Cleanup(func() {
-		for _, name := range []string{"lease", "shifts", "intents", "aside", "layout", "ends", "swept"} {
+		for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept"} {
 			if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil && tb.Context().Err() == nil {
 				tb.Errorf("clean up: %v", err)
 			}
@@ -190,7 +190,9 @@ func look(tb testing.TB, r *cache.Redis, sightings []shiftsync.Sighting) []shift
 	return into
 }
 
-func known(n uint64) shiftsync.Known { return shiftsync.Known{Remembered: true, Version: version(n)} }
+func known(n uint64) shiftsync.Known {
+	return shiftsync.Known{Remembered: true, Version: version(n), Partition: 3, Offset: int64(n)}
+}
 
 func openIntents(tb testing.TB, r *cache.Redis) map[int64]shiftsync.Intent {
 	tb.Helper()
@@ -217,7 +219,7 @@ func openIntents(tb testing.TB, r *cache.Redis) map[int64]shiftsync.Intent {
 func (s *server) dump(tb testing.TB) string {
 	tb.Helper()
 	var b strings.Builder
-	for name, times := range map[string]int{"lease": 0, "shifts": 8, "intents": 0, "aside": 4, "layout": 0, "ends": 0} {
+	for name, times := range map[string]int{"lease": 0, "shifts": 8, "intents": 0, "aside": 4, "wanted": 0, "layout": 0, "ends": 0} {
 		fields, err := s.client.HGetAll(tb.Context(), s.key(name)).Result()
 		if err != nil {
 			tb.Fatal(err)
@@ -254,7 +256,7 @@ func (s *server) age(tb testing.TB, hash string, field string, by time.Duration)
 // reset empties the destination.
 func (s *server) reset(tb testing.TB) {
 	tb.Helper()
-	for _, name := range []string{"lease", "shifts", "intents", "aside", "layout", "ends", "swept"} {
+	for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept"} {
 		if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil {
 			tb.Fatal(err)
 		}

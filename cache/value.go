@@ -76,6 +76,8 @@ func readShift(value string, k *shiftsync.Known) (seen uint32) {
 	copy(b[:], value)
 	k.Remembered = true
 	readVersion(b[1:], &k.Version)
+	k.Partition = int(binary.BigEndian.Uint32(b[1+versionSize:]))
+	k.Offset = int64(binary.BigEndian.Uint64(b[1+versionSize+4:]))
 	return binary.BigEndian.Uint32(b[shiftSize-4:])
 }
 

@@ -25,11 +25,11 @@ func (a *answer) add(s Sighting) {
 }
 
 // read hands on what the source says, in parts. What came before an error is true and goes on.
-func (p *pass) read(ctx context.Context, fail func(error), out chan<- *answer) {
+func (p *pass) read(ctx context.Context, fail func(error), source func(context.Context, adder) error, out chan<- *answer) {
 	defer close(out)
 	seed := rawSeed(p.schemas, p.t.maxRecord)
 	a := <-p.answers
-	err := p.Source.Read(ctx, p.window, func(id int64, hash uint64, raw []byte) error {
+	err := source(ctx, func(id int64, hash uint64, raw []byte) error {
 		a.add(Sighting{ID: id, Raw: mix(hash, seed), JSON: raw})
 		if len(a.sightings) < batchSize {
 			return nil
@@ -38,9 +38,7 @@ func (p *pass) read(ctx context.Context, fail func(error), out chan<- *answer) {
 		a = <-p.answers
 		return context.Cause(ctx)
 	})
-	if len(a.sightings) > 0 {
-		out <- a
-	}
+	out <- a
 	if err != nil {
 		fail(fmt.Errorf("read shifts: %w", err))
 	}
@@ -69,7 +67,7 @@ func (p *pass) decide(ctx context.Context, fail func(error), in <-chan *answer, 
 	d := &decider{pass: p, out: out, batch: <-p.batches, round: map[int64]struct{}{}, held: map[int64]Sighting{}, account: map[int64]int{}}
 	var err error
 	for a := range in {
-		if err == nil {
+		if err == nil && len(a.sightings) > 0 {
 			d.tally = Tally{Fetched: len(a.sightings)}
 			if err = d.decide(ctx, a.sightings); err == nil && len(d.held) >= batchSize {
 				err = d.decideHeld(ctx)
@@ -87,6 +85,7 @@ func (p *pass) decide(ctx context.Context, fail func(error), in <-chan *answer, 
 		}
 	}
 	d.flush()
+	p.batches <- d.batch
 }
 
 // decideHeld decides what was held back, once nothing is in flight any more.
@@ -162,13 +161,10 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 // examine reads a shift whose bytes are not known and decides by its content.
 func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) error {
 	in := Intent{Mark: d.t.marks}
-	err := d.Source.Parse(s.JSON, &d.shift)
-	if err == nil && d.shift.ID != s.ID {
-		err = errors.New("its id cannot be read twice alike")
-	}
-	if err == nil {
+	v, buf, err := d.judge(ctx, s, k, &d.shift, d.batch.buf, &in.Record)
+	d.batch.buf = buf
+	if d.shift.ID == s.ID {
 		d.account[d.shift.AccountID]++
-		d.batch.buf, err = d.Encoder.Encode(&d.shift, d.batch.buf, &in.Record)
 	}
 	if err != nil {
 		d.tally.Unencodable++
@@ -177,12 +173,6 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) e
 		return nil
 	}
 	d.tally.Encoded++
-	in.Raw = s.Raw
-	v := decide(k, in.Version, func(old SchemaID) bool {
-		// A schema that cannot be had any more proves nothing: then it counts as a change, which goes out at once.
-		f, err := d.Encoder.Fingerprint(ctx, &d.shift, old)
-		return err == nil && f == newest(k).Fingerprint
-	})
 	switch v {
 	case unchanged:
 		d.tally.Unchanged++
@@ -210,6 +200,28 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) e
 	d.note(s.ID)
 	d.batch.intents = append(d.batch.intents, in)
 	return nil
+}
+
+// judge makes a record of a shift whose bytes are not known, and decides by its content. An error is about this shift
+// alone. It appends to buf and returns it grown.
+func (w *Worker) judge(ctx context.Context, s Sighting, k Known, shift *Shift, buf []byte, into *Record) (verdict, []byte, error) {
+	if err := w.Source.Parse(s.JSON, shift); err != nil {
+		shift.ID = 0
+		return unclear, buf, err
+	}
+	if shift.ID != s.ID {
+		return unclear, buf, errors.New("its id cannot be read twice alike")
+	}
+	buf, err := w.Encoder.Encode(shift, buf, into)
+	if err != nil {
+		return unclear, buf, err
+	}
+	into.Raw = s.Raw
+	return decide(k, into.Version, func(old SchemaID) bool {
+		// A schema that cannot be had any more proves nothing: then it counts as a change, which goes out at once.
+		f, err := w.Encoder.Fingerprint(ctx, shift, old)
+		return err == nil && f == newest(k).Fingerprint
+	}), buf, nil
 }
 
 // allowanceSpan is how much of Worker.RepublishRate may be used at once, at least.
@@ -294,12 +306,7 @@ func (d *decider) compareAccount(ctx context.Context, acquainted bool) error {
 		d.bound = true
 		return nil
 	}
-	var account int64
-	for id, shifts := range d.account {
-		if id != 0 && shifts > d.account[account] {
-			account = id
-		}
-	}
+	account := mostOf(d.account)
 	if account == 0 {
 		return nil
 	}
@@ -308,6 +315,16 @@ func (d *decider) compareAccount(ctx context.Context, acquainted bool) error {
 	}
 	d.bound = true
 	return nil
+}
+
+// mostOf returns the account that has most of the shifts; 0: none was told.
+func mostOf(shifts map[int64]int) (account int64) {
+	for id, n := range shifts {
+		if id != 0 && n > shifts[account] {
+			account = id
+		}
+	}
+	return account
 }
 
 // newest is the newest version that is known.

@@ -42,6 +42,25 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 		return rep, err
 	}
 
+	w.Observer.Reading()
+	err = p.stream(stop, ctx, func(ctx context.Context, add adder) error { return w.Source.Read(ctx, p.window, add) })
+	if err != nil {
+		return rep, err
+	}
+	if err := p.fetchWanted(stop, ctx); err != nil {
+		return rep, err
+	}
+	if p.swept, err = w.Store.Sweep(ctx, t.term, max(w.Keep, p.window.End.Sub(p.window.Start))); err != nil {
+		return rep, fmt.Errorf("sweep: %w", err)
+	}
+	return rep, p.result()
+}
+
+// adder takes what a Source hands on.
+type adder = func(id int64, hash uint64, raw []byte) error
+
+// stream sends what a source says through the stages.
+func (p *pass) stream(stop, ctx context.Context, source func(context.Context, adder) error) error {
 	// A stage that fails ends the reading, and what is in hand goes on: a batch that was acknowledged has to be
 	// remembered even if the next one could not be read. What failed first is the cause that reading ended with.
 	reading, fail := context.WithCancelCause(stop)
@@ -53,24 +72,18 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 		intended = make(chan *batch, 1)
 		answered = make(chan *batch, 1)
 	)
-	w.Observer.Reading()
-	stages.Go(func() { p.read(reading, fail, read) })
+	stages.Go(func() { p.read(reading, fail, source, read) })
 	stages.Go(func() { p.decide(ctx, fail, read, decided) })
 	stages.Go(func() { p.stage(ctx, fail, decided, p.intend, intended) })
 	stages.Go(func() { p.stage(ctx, fail, intended, p.publish, answered) })
 	stages.Go(func() { p.stage(ctx, fail, answered, p.remember, nil) })
 	stages.Wait()
 
-	if err := context.Cause(reading); err != nil {
-		if stop.Err() != nil && t.Err() == nil && err == context.Cause(stop) {
-			err = errStopped
-		}
-		return rep, err
+	err := context.Cause(reading)
+	if err != nil && stop.Err() != nil && p.t.Err() == nil && err == context.Cause(stop) {
+		err = errStopped
 	}
-	if p.swept, err = w.Store.Sweep(ctx, t.term, max(w.Keep, p.window.End.Sub(p.window.Start))); err != nil {
-		return rep, fmt.Errorf("sweep: %w", err)
-	}
-	return rep, p.result()
+	return err
 }
 
 // pass is the state of one pass.

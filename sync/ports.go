@@ -15,10 +15,17 @@ type Source interface {
 	// was not handed on is not known to be absent.
 	Read(ctx context.Context, w Window, add func(id int64, hash uint64, raw []byte) error) error
 
+	// ReadOne hands one shift to add as Read does, wherever it lies in time. ErrNoShift says that the source does
+	// not know it.
+	ReadOne(ctx context.Context, id int64, add func(id int64, hash uint64, raw []byte) error) error
+
 	// Parse reads one shift from its bytes and overwrites all of into. It keeps no part of raw. An error is about
 	// this shift alone and quotes nothing of its content.
 	Parse(raw []byte, into *Shift) error
 }
+
+// ErrNoShift says that there is no such shift.
+var ErrNoShift = errors.New("no such shift")
 
 // Encoder forms records.
 type Encoder interface {
@@ -160,6 +167,11 @@ type Memory interface {
 	// Refresh rewrites the raw hash and "last seen" of shifts whose content did not change: of each that is still
 	// remembered with its Fingerprint, in one step with the check of the term.
 	Refresh(ctx context.Context, term Term, seen []Seen) error
+	// Wanted returns up to limit shifts that somebody wants published again and for which no intent stands. Such a
+	// shift is not remembered, and it stays wanted until a record of an intent that came after the wish is acknowledged.
+	Wanted(ctx context.Context, limit int) (ids []int64, err error)
+	// Unwant ends the wish for a shift that is not to be had.
+	Unwant(ctx context.Context, term Term, id int64) error
 	// Sweep drops what was not seen for longer than keep. It does nothing when a sweep is not due.
 	Sweep(ctx context.Context, term Term, keep time.Duration) (dropped int, err error)
 }
@@ -176,6 +188,8 @@ type Sighting struct {
 type Known struct {
 	Remembered bool
 	Version            // if Remembered
+	Partition  int     // if Remembered: where its record is
+	Offset     int64   // if Remembered: where its record is
 	Stale      bool    // if Remembered: "last seen" is so old that it has to be written anew
 	Pending    bool    // an intent stands
 	Intended   Version // if Pending
@@ -194,6 +208,8 @@ type Layouts interface {
 	// Bind compares each field with what is remembered, and remembers those that were not. A difference is a
 	// *LayoutError, or, if accept is set, makes the new one remembered and all shifts forgotten. It checks the lease.
 	Bind(ctx context.Context, owner Owner, l Layout, accept bool) error
+	// Bound returns what is remembered of the layout.
+	Bound(ctx context.Context) (Layout, error)
 	// Ends returns the highest acknowledged offset of each partition.
 	Ends(ctx context.Context) (map[int]int64, error)
 	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease.

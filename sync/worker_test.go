@@ -85,7 +85,7 @@ func TestAStopIsBounded(t *testing.T) {
 		i := &incarnation{world: w, name: "worker"}
 		worker := i.worker()
 		reading := make(chan struct{})
-		worker.Source = hanging{reading}
+		worker.Source = hanging{i, reading}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- worker.Run(ctx) }()
@@ -102,15 +102,16 @@ func TestAStopIsBounded(t *testing.T) {
 }
 
 // hanging is a source that says nothing until it is cut off.
-type hanging struct{ reading chan struct{} }
+type hanging struct {
+	shiftsync.Source
+	reading chan struct{}
+}
 
 func (h hanging) Read(ctx context.Context, _ shiftsync.Window, _ func(int64, uint64, []byte) error) error {
 	close(h.reading)
 	<-ctx.Done()
 	return ctx.Err()
 }
-
-func (h hanging) Parse([]byte, *shiftsync.Shift) error { return errBad }
 
 func TestAStopIsBoundedThoughNothingAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,8 @@ type world struct {
 	shifts  map[int64]remembered
 	intents map[int64]shiftsync.Intent
 	aside   map[int64]uint64
+	wanted  map[int64]uint64 // shift id to the mark of the intent that serves the wish; 0: none yet
+	outside map[int64]string // shifts that are not in the window: id to content
 	layout  shiftsync.Layout
 	ends    map[int]int64
 	stale   bool // every remembered shift wants its "last seen" rewritten
@@ -54,6 +56,7 @@ const partitions = 2
 
 type remembered struct {
 	shiftsync.Version
+	offset int64
 }
 
 type message struct {
@@ -68,12 +71,21 @@ func newWorld() *world {
 		shifts:  map[int64]remembered{},
 		intents: map[int64]shiftsync.Intent{},
 		aside:   map[int64]uint64{},
+		wanted:  map[int64]uint64{},
+		outside: map[int64]string{},
 		ends:    map[int]int64{},
 		refuse:  map[string]string{},
 		newest:  map[int64]string{},
 		leaves:  map[string]bool{},
 		schema:  7,
 	}
+}
+
+// snapshot is all that a worker may write to.
+func (w *world) snapshot() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.wanted, w.layout, w.ends, w.log, w.epoch)
 }
 
 // last returns the content of the newest record of a shift, or "".
@@ -284,6 +296,29 @@ func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64
 		}
 	}
 	return nil
+}
+
+func (i *incarnation) ReadOne(_ context.Context, id int64, add func(int64, uint64, []byte) error) error {
+	var s shiftJSON
+	_, err := i.step("read one", i.locked(func() error {
+		content, known := i.outside[id]
+		if !known {
+			content, known = i.api[id]
+		}
+		if !known {
+			return fmt.Errorf("fake: %w", shiftsync.ErrNoShift)
+		}
+		s = shiftJSON{ID: id, Content: content, Noise: i.noise}
+		return nil
+	}))
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return add(s.ID, hashOf(raw), raw)
 }
 
 func hashOf(raw []byte) uint64 {
@@ -562,6 +597,9 @@ func (i *incarnation) Intend(_ context.Context, t shiftsync.Term, intents []shif
 			}
 			in.Key, in.Value = slices.Clone(in.Key), slices.Clone(in.Value)
 			i.intents[in.ID] = in
+			if _, wanted := i.wanted[in.ID]; wanted {
+				i.wanted[in.ID] = in.Mark
+			}
 		}
 		open = len(i.intents)
 		return nil
@@ -586,6 +624,7 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 				}
 				if stands || s.Mark == 0 {
 					i.aside[s.ID] = s.Raw
+					delete(i.wanted, s.ID)
 				}
 				continue
 			}
@@ -594,7 +633,10 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 					delete(i.intents, s.ID)
 				}
 				delete(i.aside, s.ID)
-				i.shifts[s.ID] = remembered{s.Version}
+				if mark, wanted := i.wanted[s.ID]; !wanted || mark != 0 {
+					delete(i.wanted, s.ID)
+					i.shifts[s.ID] = remembered{s.Version, s.Offset}
+				}
 				i.ends[s.Partition] = max(i.ends[s.Partition], s.Offset)
 			}
 		}
@@ -609,6 +651,7 @@ func (i *incarnation) Lookup(_ context.Context, sightings []shiftsync.Sighting, 
 		for n, s := range sightings {
 			if r, ok := i.shifts[s.ID]; ok {
 				into[n].Remembered, into[n].Version, into[n].Stale = true, r.Version, i.stale
+				into[n].Partition, into[n].Offset = partitionOf(s.ID), r.offset
 			}
 			if in, ok := i.intents[s.ID]; ok && !i.leaves["no-claim"] {
 				into[n].Pending, into[n].Intended = true, in.Version
@@ -644,6 +687,42 @@ func (i *incarnation) Refresh(_ context.Context, t shiftsync.Term, seen []shifts
 	return err
 }
 
+// want is what an operator does, at any time.
+func (w *world) want(ids ...int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		delete(w.shifts, id)
+		delete(w.aside, id)
+		w.wanted[id] = 0
+	}
+}
+
+func (i *incarnation) Wanted(_ context.Context, limit int) (ids []int64, err error) {
+	_, err = i.step("wanted", i.locked(func() error {
+		for _, id := range slices.Sorted(maps.Keys(i.wanted)) {
+			if _, stands := i.intents[id]; !stands && i.wanted[id] == 0 && len(ids) < limit {
+				ids = append(ids, id)
+			}
+		}
+		return nil
+	}))
+	return ids, err
+}
+
+func (i *incarnation) Unwant(_ context.Context, t shiftsync.Term, id int64) error {
+	_, err := i.step("unwant", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		if i.wanted[id] == 0 {
+			delete(i.wanted, id)
+		}
+		return nil
+	}))
+	return err
+}
+
 func (i *incarnation) Sweep(context.Context, shiftsync.Term, time.Duration) (int, error) {
 	return 0, nil
 }
@@ -671,6 +750,12 @@ func (i *incarnation) Bind(_ context.Context, o shiftsync.Owner, l shiftsync.Lay
 		return nil
 	}))
 	return err
+}
+
+func (i *incarnation) Bound(context.Context) (shiftsync.Layout, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.layout, nil
 }
 
 func (i *incarnation) Ends(context.Context) (map[int]int64, error) {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/zeebo/xxh3"
-
-	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
 // translation is the version of Parse. It goes into the hash of a shift's bytes, so that a Parse that reads the same
@@ -19,14 +17,14 @@ const translation = 1
 
 // answer reads the body of one answer, and decides whether to believe it.
 type answer struct {
-	window shiftsync.Window
-	body   *capped
-	add    func(id int64, hash uint64, raw []byte) error
-	notes  *notes
-	token  string
+	question
+	body  *capped
+	add   func(id int64, hash uint64, raw []byte) error
+	notes *notes
+	token string
 
 	dec     *jsontext.Decoder
-	listed  bool // "shifts" was there
+	listed  bool // "shifts", or "shift", was there
 	echoed  int  // how many of "start" and "end" were there
 	refused *StatusError
 	code    string
@@ -86,7 +84,7 @@ func (a *answer) read() *failure {
 	switch {
 	case !a.listed:
 		return bad("answer: no shifts in it")
-	case a.echoed < 2:
+	case a.echoed < 2 && a.id == 0:
 		a.notes.once("the API does not say which window it answered", "", "")
 	}
 	return nil
@@ -106,14 +104,16 @@ func (a *answer) orRefusal(f *failure) *failure {
 
 // member reads the value of one member of the answer.
 func (a *answer) member(name string) *failure {
-	switch name {
-	case "shifts":
+	switch {
+	case name == "shifts" && a.id == 0:
 		return a.shifts()
-	case "start":
+	case name == "shift" && a.id != 0:
+		return a.shift()
+	case name == "start" && a.id == 0:
 		return a.echo(name, a.window.Start)
-	case "end":
+	case name == "end" && a.id == 0:
 		return a.echo(name, a.window.End)
-	case "error":
+	case name == "error":
 		v, err := a.value()
 		if err != nil {
 			return a.broken(err)
@@ -123,7 +123,7 @@ func (a *answer) member(name string) *failure {
 			e.Code, e.Message = errorText(v)
 			a.refused = e // the code may follow
 		}
-	case "code":
+	case name == "code":
 		v, err := a.value()
 		if err != nil {
 			return a.broken(err)
@@ -164,6 +164,28 @@ func (a *answer) shifts() *failure {
 	}
 	if _, err := a.dec.ReadToken(); err != nil {
 		return a.broken(err)
+	}
+	return nil
+}
+
+// shift reads the one shift that was asked for.
+func (a *answer) shift() *failure {
+	switch {
+	case a.refused != nil:
+		return a.orRefusal(nil)
+	case a.listed:
+		return bad("answer: shift twice")
+	}
+	a.listed = true
+	raw, err := a.value()
+	if err != nil {
+		return a.broken(err)
+	}
+	if id := idOf(raw); id != a.id {
+		return bad("answer: is for another shift: asked %d, got %d", a.id, id)
+	}
+	if err := a.add(a.id, xxh3.HashSeed(raw, translation), raw); err != nil {
+		return &failure{verdict: stopped, err: err}
 	}
 	return nil
 }

@@ -10,18 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
 // attempt asks once. Nil means that the whole answer was read and handed on.
-func (c *Client) attempt(ctx context.Context, token string, w shiftsync.Window, add func(int64, uint64, []byte) error) *failure {
+func (c *Client) attempt(ctx context.Context, token string, q question, add func(int64, uint64, []byte) error) *failure {
 	if err := c.limiter.Wait(ctx); err != nil {
-		return &failure{verdict: stopped, err: fmt.Errorf("%s: wait for a turn: %w", c.name(), err)}
+		return &failure{verdict: stopped, err: fmt.Errorf("%s: wait for a turn: %w", c.name(q), err)}
 	}
 	ctx, watch := watchSilence(ctx, c.timeout)
 	defer watch.release()
-	req, err := c.request(ctx, token, w)
+	req, err := c.request(ctx, token, q)
 	if err != nil {
 		return &failure{verdict: final, err: errors.New("form the request: invalid header or address")}
 	}
@@ -34,7 +32,7 @@ func (c *Client) attempt(ctx context.Context, token string, w shiftsync.Window, 
 	if err != nil {
 		var outer *url.Error
 		if errors.As(err, &outer) {
-			err = outer.Err // the rest is the address, which c.name tells without its query
+			err = outer.Err // the rest is the address, which name tells without its query
 		}
 		return &failure{verdict: again, err: watch.explain(ctx, err)}
 	}
@@ -50,7 +48,7 @@ func (c *Client) attempt(ctx context.Context, token string, w shiftsync.Window, 
 	if kind := mediaType(res); kind == "text/html" {
 		return &failure{verdict: again, err: fmt.Errorf("200 with %s instead of JSON", kind)}
 	}
-	a := answer{window: w, body: &capped{r: body, max: c.maxBytes}, add: add, notes: &c.notes, token: token}
+	a := answer{question: q, body: &capped{r: body, max: c.maxBytes}, add: add, notes: &c.notes, token: token}
 	f := a.read()
 	if f != nil && f.verdict == again {
 		f.err = watch.explain(ctx, f.err)

@@ -207,7 +207,7 @@ func (c *Client) Read(ctx context.Context, w shiftsync.Window, add func(id int64
 		return fmt.Errorf("read shifts: %w: %s", shiftsync.ErrEmptyWindow, w)
 	}
 	for _, part := range w.Split(c.slice) {
-		if err := c.readPart(ctx, part, add); err != nil {
+		if err := c.read(ctx, question{window: part}, add); err != nil {
 			return err
 		}
 	}
@@ -223,17 +223,38 @@ func wholeSeconds(w shiftsync.Window) shiftsync.Window {
 	return shiftsync.Window{Start: start, End: end}
 }
 
-// request forms the question for the shifts of a window.
-func (c *Client) request(ctx context.Context, token string, w shiftsync.Window) (*http.Request, error) {
-	u := c.base.JoinPath("2", "shifts")
-	query := url.Values{
-		"start": {w.Start.Format(time.RFC3339)},
-		"end":   {w.End.Format(time.RFC3339)},
+// ReadOne hands on one shift, wherever it lies in time. That the API does not know it is shiftsync.ErrNoShift.
+func (c *Client) ReadOne(ctx context.Context, id int64, add func(id int64, hash uint64, raw []byte) error) error {
+	err := c.read(ctx, question{id: id}, add)
+	var said *StatusError
+	if errors.As(err, &said) && (said.Status == http.StatusNotFound || said.Code == codeNoShift) {
+		return fmt.Errorf("%w: %w", shiftsync.ErrNoShift, err)
 	}
-	for name, values := range c.include {
-		query[name] = slices.Clone(values)
+	return err
+}
+
+// codeNoShift is the API's own code for a shift that it does not know.
+const codeNoShift = "4005"
+
+// question is what is asked of the API: the shifts of a window or, if it has an id, one shift.
+type question struct {
+	window shiftsync.Window
+	id     int64
+}
+
+// request forms the request for an answer to q.
+func (c *Client) request(ctx context.Context, token string, q question) (*http.Request, error) {
+	u := c.address(q)
+	if q.id == 0 {
+		query := url.Values{
+			"start": {q.window.Start.Format(time.RFC3339)},
+			"end":   {q.window.End.Format(time.RFC3339)},
+		}
+		for name, values := range c.include {
+			query[name] = slices.Clone(values)
+		}
+		u.RawQuery = query.Encode()
 	}
-	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
@@ -248,9 +269,17 @@ func (c *Client) request(ctx context.Context, token string, w shiftsync.Window) 
 	return req, nil
 }
 
+func (c *Client) address(q question) *url.URL {
+	u := c.base.JoinPath("2", "shifts")
+	if q.id != 0 {
+		u = u.JoinPath(strconv.FormatInt(q.id, 10))
+	}
+	return u
+}
+
 // name returns the endpoint for error texts: without query, and without a password.
-func (c *Client) name() string {
-	u := *c.base.JoinPath("2", "shifts")
+func (c *Client) name(q question) string {
+	u := c.address(q)
 	u.User = nil
 	return "GET " + u.String()
 }

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-
-	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
 const (
@@ -38,14 +36,14 @@ type failure struct {
 	err     error
 }
 
-// readPart asks for one window until the answer was whole, or there is no sense in asking again.
-func (c *Client) readPart(ctx context.Context, w shiftsync.Window, add func(int64, uint64, []byte) error) error {
+// read asks until the answer was whole, or there is no sense in asking again.
+func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, []byte) error) error {
 	token, err := c.tokenFor(ctx, "")
 	if err != nil {
 		return err
 	}
 	if err := c.hold.check(token); err != nil {
-		return fmt.Errorf("%s: %w", c.name(), err)
+		return fmt.Errorf("%s: %w", c.name(q), err)
 	}
 	waits := backoff.ExponentialBackOff{
 		InitialInterval:     time.Second,
@@ -56,7 +54,7 @@ func (c *Client) readPart(ctx context.Context, w shiftsync.Window, add func(int6
 	waits.Reset()
 	renewed := false
 	for attempt := 1; ; attempt++ {
-		f := c.attempt(ctx, token, w, add)
+		f := c.attempt(ctx, token, q, add)
 		switch {
 		case f == nil:
 			c.hold.end()
@@ -64,7 +62,7 @@ func (c *Client) readPart(ctx context.Context, w shiftsync.Window, add func(int6
 		case f.verdict == stopped:
 			return f.err
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s: %w", c.name(), context.Cause(ctx))
+			return fmt.Errorf("%s: %w", c.name(q), context.Cause(ctx))
 		}
 		if f.verdict == refused && !renewed {
 			renewed = true
@@ -81,14 +79,14 @@ func (c *Client) readPart(ctx context.Context, w shiftsync.Window, add func(int6
 		retry := (f.verdict == again || f.verdict == busy) && f.wait <= maxWait
 		if retry && attempt < maxAttempts {
 			if err := sleep(ctx, max(waits.NextBackOff(), f.wait)); err != nil {
-				return fmt.Errorf("%s: %w", c.name(), err)
+				return fmt.Errorf("%s: %w", c.name(q), err)
 			}
 			continue
 		}
 
-		err := fmt.Errorf("%s: %w", c.name(), f.err)
+		err := fmt.Errorf("%s: %w", c.name(q), f.err)
 		if retry {
-			err = fmt.Errorf("%s: gave up after %d attempts: %w", c.name(), attempt, f.err)
+			err = fmt.Errorf("%s: gave up after %d attempts: %w", c.name(q), attempt, f.err)
 		}
 		switch {
 		case f.verdict == refused:

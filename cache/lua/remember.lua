@@ -1,4 +1,4 @@
--- KEYS lease, shifts, intents, aside, ends. ARGV token, claim, count of partitions, count of acknowledged shifts; for
+-- KEYS lease, shifts, intents, aside, ends, wanted. ARGV token, claim, count of partitions, count of acknowledged shifts; for
 -- each partition its number and highest offset; for each acknowledged shift its id and: the first 9 bytes of its intent
 -- (form and mark), its shift without the two times; for each shift set aside its id, its field in aside, and: the first
 -- 9 bytes of its intent or '', its note without the time.
@@ -9,6 +9,7 @@ end
 local at = 5 + 2 * tonumber(ARGV[3])
 local bounds = at + 2 * tonumber(ARGV[4])
 local notes = redis.call('EXISTS', KEYS[4]) == 1
+local wishes = redis.call('EXISTS', KEYS[6]) == 1
 local stood = false
 
 for from = at, bounds - 1, 1000 do
@@ -22,14 +23,24 @@ for from = at, bounds - 1, 1000 do
     local settled = ARGV[from + 2 * i - 1]
     if held[i] and string.sub(held[i], 1, 9) == string.sub(settled, 1, 9) then
       done[#done + 1] = ids[i]
-      shifts[#shifts + 1] = ids[i]
-      shifts[#shifts + 1] = string.sub(settled, 10) .. stamp .. stamp
+      -- A wish that came after the intent is not served by it: the shift stays forgotten.
+      if not (wishes and redis.call('HGET', KEYS[6], ids[i]) == '') then
+        shifts[#shifts + 1] = ids[i]
+        shifts[#shifts + 1] = string.sub(settled, 10) .. stamp .. stamp
+      end
     end
   end
   if #done > 0 then
     stood = true
     redis.call('HDEL', KEYS[3], unpack(done))
-    redis.call('HSET', KEYS[2], unpack(shifts))
+    if #shifts > 0 then
+      redis.call('HSET', KEYS[2], unpack(shifts))
+    end
+    if wishes then
+      for i = 1, #shifts, 2 do
+        redis.call('HDEL', KEYS[6], shifts[i])
+      end
+    end
     if notes then
       redis.call('HDEL', KEYS[4], unpack(done))
     end
@@ -56,6 +67,7 @@ for i = bounds, #ARGV, 4 do
     end
   end
   if stands then
+    redis.call('HDEL', KEYS[6], ARGV[i])
     redis.call('HSET', KEYS[4], ARGV[i + 1], ARGV[i + 3] .. stamp)
   end
 end

@@ -1,0 +1,243 @@
+package shiftsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Plan is one thing that a pass would do.
+type Plan struct {
+	ID     int64
+	Why    Why
+	Reason string // why it would be set aside
+	Known  Known  // what is known of the shift
+	Record Record // what would be published; empty if it would be set aside. Valid during the call
+}
+
+// Why is the reason for a Plan.
+type Why uint8
+
+const (
+	WhyNew     Why = iota + 1 // nothing is remembered of it
+	WhyChanged                // its content is another one than that which is remembered or intended
+	WhySchema                 // its content is the same, and would be written with another schema
+	WhyPending                // an intent stands
+	WhyAside                  // it cannot be made a record, and would be set aside
+)
+
+// Preview reads the window and tells of everything that a pass would publish or set aside. It writes nothing and
+// needs no lease. Of the shifts that would be published it holds a few dozen bytes each, to know them again if they
+// come twice.
+//
+// The Report counts as that of a pass does, as far as a pass had come without publishing. An error means that the
+// answer was not read whole, or that a pass could decide nothing; a *LayoutError, that a pass would be refused.
+func (w *Worker) Preview(ctx context.Context, tell func(Plan) error) (rep Report, err error) {
+	began := time.Now()
+	v := preview{Worker: w, tell: tell, planned: map[int64]Version{}, account: map[int64]int{}}
+	err = v.run(ctx, began)
+	v.rep.Took = time.Since(began)
+	return v.rep, err
+}
+
+type preview struct {
+	*Worker
+	tell    func(Plan) error
+	rep     Report
+	anew    bool // nothing that is remembered counts
+	bound   Layout
+	account map[int64]int // of the shifts that were parsed
+	met     bool          // a shift that is remembered
+	planned map[int64]Version
+
+	sightings []Sighting
+	known     []Known
+	json, buf []byte
+	shift     Shift
+}
+
+func (v *preview) run(ctx context.Context, now time.Time) (err error) {
+	if v.rep.Window, err = WindowAround(now, v.DaysPrior, v.DaysAhead); err != nil {
+		return err
+	}
+	schemas, err := v.Encoder.Prepare(ctx)
+	if err != nil {
+		return fmt.Errorf("prepare schemas: %w", err)
+	}
+	v.rep.Notices = schemas.Notices
+	maxRecord, err := v.inspect(ctx, schemas)
+	if err != nil {
+		return err
+	}
+	if err := v.open(ctx); err != nil {
+		return err
+	}
+
+	seed := rawSeed(schemas, maxRecord)
+	err = v.Source.Read(ctx, v.rep.Window, func(id int64, hash uint64, raw []byte) error {
+		begin := len(v.json)
+		v.json = append(v.json, raw...)
+		v.sightings = append(v.sightings, Sighting{ID: id, Raw: mix(hash, seed), JSON: v.json[begin:len(v.json):len(v.json)]})
+		if len(v.sightings) < batchSize {
+			return nil
+		}
+		return v.round(ctx)
+	})
+	if err == nil {
+		err = v.round(ctx)
+	}
+	if err == nil && !v.met {
+		err = v.refuse(v.bound.compare(Layout{Account: mostOf(v.account)}))
+	}
+	return err
+}
+
+// refuse returns the error with which a pass would refuse another layout, or takes it for granted if it was accepted.
+func (v *preview) refuse(differs error) error {
+	switch {
+	case differs == nil:
+		return nil
+	case v.AcceptLayout:
+		v.anew = true
+		return nil
+	}
+	return fmt.Errorf("a pass would be refused: %w", differs)
+}
+
+// inspect finds out whether a pass would be refused, or would publish everything anew.
+func (v *preview) inspect(ctx context.Context, schemas Schemas) (maxRecord int, err error) {
+	if v.bound, err = v.Store.Bound(ctx); err != nil {
+		return 0, fmt.Errorf("load layout: %w", err)
+	}
+	acknowledged, err := v.Store.Ends(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("load acknowledged offsets: %w", err)
+	}
+	topic, err := v.Publisher.Topic(ctx)
+	if err != nil {
+		v.rep.Notices = append(v.rep.Notices, fmt.Sprintf("the broker does not answer, so that a pass could only collect: %v", err))
+		return 0, nil
+	}
+	now := Layout{Partitions: len(topic.Ends), Fixed: v.Partition, KeySchema: schemas.Key}
+	if err := v.refuse(v.bound.compare(now)); err != nil {
+		return 0, err
+	}
+	for partition, offset := range acknowledged {
+		if end, there := topic.Ends[partition]; !there || end <= offset {
+			v.anew = true
+			v.rep.Notices = append(v.rep.Notices, fmt.Sprintf("the topic was recreated or cut: partition %d ends at offset %d, "+
+				"but offset %d was acknowledged", partition, end, offset))
+			break
+		}
+	}
+	return topic.MaxRecordBytes, nil
+}
+
+// open tells of what stands in an intent. It goes out first, whatever the API says now.
+func (v *preview) open(ctx context.Context) error {
+	seen := map[int64]struct{}{}
+	for cursor := uint64(0); ; {
+		intents, next, err := v.Store.Open(ctx, cursor)
+		if err != nil {
+			return fmt.Errorf("load open intents: %w", err)
+		}
+		for i := range intents {
+			in := &intents[i]
+			if _, twice := seen[in.ID]; twice {
+				continue
+			}
+			seen[in.ID] = struct{}{}
+			v.rep.Pending++
+			plan := Plan{ID: in.ID, Why: WhyPending, Known: Known{Pending: true, Intended: in.Version}, Record: in.Record}
+			if err := v.tell(plan); err != nil {
+				return err
+			}
+		}
+		if next == 0 {
+			return nil
+		}
+		cursor = next
+	}
+}
+
+// round decides the sightings that were collected.
+func (v *preview) round(ctx context.Context) error {
+	defer func() { v.sightings, v.json, v.buf = v.sightings[:0], v.json[:0], v.buf[:0] }()
+	v.known = append(v.known[:0], make([]Known, len(v.sightings))...)
+	if err := v.Store.Lookup(ctx, v.sightings, v.known); err != nil {
+		return fmt.Errorf("look up %d shifts: %w", len(v.sightings), err)
+	}
+	v.rep.Fetched += len(v.sightings)
+	for i, s := range v.sightings {
+		k := v.known[i]
+		if v.anew {
+			k.Remembered, k.Version = false, Version{}
+		}
+		if version, twice := v.planned[s.ID]; twice {
+			k.Pending, k.Intended = true, version
+		}
+		if err := v.decide(ctx, s, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *preview) decide(ctx context.Context, s Sighting, k Known) error {
+	switch glance(k, s.Raw) {
+	case unchanged:
+		v.met = true
+		v.rep.Unchanged++
+		return nil
+	case stillAside:
+		v.rep.StillAside++
+		return nil
+	}
+	plan := Plan{ID: s.ID, Known: k}
+	verdict, buf, err := v.judge(ctx, s, k, &v.shift, v.buf, &plan.Record)
+	v.buf = buf
+	if v.shift.ID == s.ID {
+		v.account[v.shift.AccountID]++
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		v.rep.Unencodable++
+		v.rep.SetAside++
+		plan.Why, plan.Reason = WhyAside, err.Error()
+	case verdict == unchanged, verdict == reread:
+		v.rep.Unchanged++
+		return nil
+	case verdict == schemaOnly:
+		v.rep.SchemaOnly++
+		plan.Why = WhySchema
+	case k.Remembered || k.Pending:
+		v.rep.Changed++
+		plan.Why = WhyChanged
+	default:
+		v.rep.Changed++
+		plan.Why = WhyNew
+	}
+	if err == nil {
+		v.rep.Encoded++
+		v.planned[s.ID] = plan.Record.Version
+	}
+	return v.tell(plan)
+}
+
+// compare returns how now differs from what is remembered, or nil. It does not compare what either of them leaves out.
+func (l Layout) compare(now Layout) error {
+	var errs []error
+	differ := func(what string, was, is any, told bool) {
+		if told && was != is {
+			errs = append(errs, &LayoutError{What: what, Was: fmt.Sprint(was), Now: fmt.Sprint(is)})
+		}
+	}
+	differ("the When I Work account", l.Account, now.Account, l.Account != 0 && now.Account != 0)
+	differ("the topic's number of partitions", l.Partitions, now.Partitions, l.Partitions != 0 && now.Partitions != 0)
+	differ("the partition that records go to", l.Fixed, now.Fixed, l.Fixed != "" && now.Fixed != "")
+	differ("the schema id of the key", l.KeySchema, now.KeySchema, l.KeySchema != 0 && now.KeySchema != 0)
+	return errors.Join(errs...)
+}

@@ -1,0 +1,42 @@
+package shiftsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// wantedBatch is how many shifts outside the window are read one by one in a pass, each of them a request.
+const wantedBatch = 30
+
+// fetchWanted reads one by one the shifts that somebody wants again and that the window did not bring. Trouble with
+// one of them is no trouble of the pass: what is wanted stays wanted.
+func (p *pass) fetchWanted(stop, ctx context.Context) error {
+	wanted, err := p.Store.Wanted(ctx, wantedBatch)
+	if err != nil {
+		return fmt.Errorf("look up wanted shifts: %w", err)
+	}
+	for _, id := range wanted {
+		var ofSource error
+		err := p.stream(stop, ctx, func(ctx context.Context, add adder) error {
+			ofSource = p.Source.ReadOne(ctx, id, add)
+			return ofSource
+		})
+		var other *LayoutError
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(ofSource, ErrNoShift), errors.As(err, &other):
+			if e := p.Store.Unwant(ctx, p.t.term, id); e != nil {
+				return fmt.Errorf("drop the wish for shift %d: %w", id, e)
+			}
+		case ofSource == nil || stop.Err() != nil || p.t.Err() != nil:
+			return err
+		}
+		p.notices = append(p.notices, fmt.Sprintf("shift %d, which is wanted again, cannot be had: %v", id, err))
+		if !errors.Is(ofSource, ErrNoShift) && other == nil {
+			return nil // the source has trouble; the rest can wait
+		}
+	}
+	return nil
+}

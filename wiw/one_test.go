@@ -1,0 +1,72 @@
+package wiw_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
+)
+
+// readOne returns the one shift that is read, if it is.
+func readOne(t *testing.T, client *wiw.Client, id int64) (got shiftsync.Shift, hash uint64, err error) {
+	t.Helper()
+	err = client.ReadOne(t.Context(), id, func(told int64, h uint64, raw []byte) error {
+		hash = h
+		if told != id {
+			t.Errorf("asked for %d, told of %d", id, told)
+		}
+		return client.Parse(raw, &got)
+	})
+	return got, hash, err
+}
+
+func TestOneShiftIsReadLikeThoseOfAList(t *testing.T) {
+	server := wiwtest.New(wiwtest.Options{Token: token, Shifts: 40})
+	client := newClient(t, server, wiw.Config{})
+	hashes := map[int64]uint64{}
+	err := client.Read(t.Context(), month, func(id int64, hash uint64, _ []byte) error {
+		hashes[id] = hash
+		return nil
+	})
+	if err != nil || len(hashes) == 0 {
+		t.Fatalf("the list has %d shifts, %v", len(hashes), err)
+	}
+	for id, listed := range hashes {
+		got, hash, err := readOne(t, client, id)
+		if want, _ := server.Get(id); err != nil || got.ID != id || !got.UpdatedAt.Equal(want.UpdatedAt) || hash != listed {
+			t.Errorf("shift %d: got %+v with hash %x, %v; in the list its hash is %x", id, got, hash, err, listed)
+		}
+	}
+}
+
+func TestAnAnswerAboutOneShiftIsBelievedOnlyWhenItIsWhole(t *testing.T) {
+	for _, test := range []struct {
+		claim string
+		fault wiwtest.Fault
+		none  bool // ErrNoShift is the error
+	}{
+		{claim: "the API does not know it", fault: wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":4005}`), none: true},
+		{claim: "the same with another status", fault: wiwtest.Status(http.StatusBadRequest, `{"error":"No shift found","code":4005}`), none: true},
+		{claim: "the same in a good answer", fault: wiwtest.Body(`{"error":"No shift found","code":4005}`), none: true},
+		{claim: "another shift", fault: wiwtest.Body(`{"shift":{"id":4711}}`)},
+		{claim: "no shift", fault: wiwtest.Body(`{"shift":null}`)},
+		{claim: "nothing", fault: wiwtest.Body(`{}`)},
+		{claim: "a list", fault: wiwtest.Body(`{"shifts":[]}`)},
+		{claim: "an error beside it", fault: wiwtest.Body(`{"error":"oh","shift":{"id":1}}`)},
+		{claim: "no right", fault: wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`)},
+		{claim: "cut off", fault: wiwtest.Body(`{"shift":{"id":1}`)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			answer := func(w http.ResponseWriter, r *http.Request) { test.fault(w, r, nil) }
+			client := newClient(t, http.HandlerFunc(answer), wiw.Config{})
+			_, _, err := readOne(t, client, 1)
+			if err == nil || errors.Is(err, shiftsync.ErrNoShift) != test.none {
+				t.Errorf("%s: got %v", test.claim, err)
+			}
+		})
+	}
+}
