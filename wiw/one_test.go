@@ -26,7 +26,7 @@ func readOne(t *testing.T, client *wiw.Client, id int64) (got shiftsync.Shift, h
 
 func TestOneShiftIsReadLikeThoseOfAList(t *testing.T) {
 	server := wiwtest.New(wiwtest.Options{Token: token, Shifts: 40})
-	client := newClient(t, server, wiw.Config{})
+	client := newClient(t, server, wiw.Config{Rate: 6000})
 	hashes := map[int64]uint64{}
 	err := client.Read(t.Context(), month, func(id int64, hash uint64, _ []byte) error {
 		hashes[id] = hash
