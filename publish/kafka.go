@@ -73,11 +73,11 @@ type KafkaOptions struct {
 }
 
 var (
-	// ErrOtherCluster says that the brokers belong to another cluster than they did at first.
-	ErrOtherCluster = errors.New("brokers belong to another cluster than before")
-	// ErrNoTopic says that the topic does not exist. It is never created here: its partition count decides the order
-	// of keys and has to be chosen.
-	ErrNoTopic = errors.New("topic does not exist")
+	// ErrOtherCluster is that of the core.
+	ErrOtherCluster = shiftsync.ErrOtherCluster
+	// ErrNoTopic is that of the core. A topic is never created here: its partition count decides the order of keys and
+	// has to be chosen.
+	ErrNoTopic = shiftsync.ErrNoTopic
 )
 
 const (

@@ -52,19 +52,19 @@ type decider struct {
 	known   []Known
 	fresh   []Sighting
 	seen    []Seen
-	round   map[int64]struct{} // decided in this round, and not by a glance
 	held    map[int64]Sighting // came again while their id was flying; the newest counts
 	shift   Shift
 	bound   bool // the account was compared
 	account map[int64]int
 	tally   Tally
+	again   bool // the window is read a second time, for shifts that differ in nothing but their schema
 }
 
 // decide looks up what was read and hands on what differs. An id in flight holds back its next version: that one is
 // decided against what the first one came to.
-func (p *pass) decide(ctx context.Context, fail func(error), in <-chan *answer, out chan<- *batch) {
+func (p *pass) decide(ctx context.Context, fail func(error), again bool, in <-chan *answer, out chan<- *batch) {
 	defer close(out)
-	d := &decider{pass: p, out: out, batch: <-p.batches, round: map[int64]struct{}{}, held: map[int64]Sighting{}, account: map[int64]int{}}
+	d := &decider{pass: p, out: out, batch: <-p.batches, held: map[int64]Sighting{}, account: map[int64]int{}, again: again}
 	var err error
 	for a := range in {
 		if err == nil && len(a.sightings) > 0 {
@@ -116,12 +116,11 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 		return fmt.Errorf("look up %d shifts: %w", len(d.fresh), err)
 	}
 	d.seen = d.seen[:0]
-	clear(d.round)
 	clear(d.account)
 	acquainted := false // with a shift of this answer
-	began := len(d.batch.intents)
+	began, asides := len(d.batch.intents), len(d.batch.aside)
 	for i, s := range d.fresh {
-		if _, twice := d.round[s.ID]; twice {
+		if d.inFlight(s.ID) { // it came twice in this round
 			d.hold(s)
 			continue
 		}
@@ -136,19 +135,20 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 		case stillAside:
 			d.tally.StillAside++
 		default:
-			if err := d.examine(ctx, s, k, &room); err != nil {
-				return err
-			}
+			d.examine(ctx, s, k, &room)
 		}
 	}
 	if err := d.compareAccount(ctx, acquainted); err != nil {
-		d.batch.intents = d.batch.intents[:began]
+		d.drop(began, asides)
 		return err
 	}
 	if len(d.seen) > 0 {
 		if err := d.Store.Refresh(ctx, d.t.term, d.seen); err != nil {
 			return fmt.Errorf("refresh %d shifts: %w", len(d.seen), err)
 		}
+	}
+	if d.again { // all else was counted the first time
+		d.tally = Tally{Deferred: d.tally.Deferred, Changed: d.tally.Changed, NotCollected: d.tally.NotCollected}
 	}
 	d.count(d.tally)
 	d.tally = Tally{}
@@ -159,33 +159,37 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 }
 
 // examine reads a shift whose bytes are not known and decides by its content.
-func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) error {
+func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 	in := Intent{Mark: d.t.marks}
 	v, buf, err := d.judge(ctx, s, k, &d.shift, d.batch.buf, &in.Record)
-	d.batch.buf = buf
+	d.batch.buf = buf[:len(d.batch.buf)] // grown only by a record that is kept
 	if d.shift.ID == s.ID {
 		d.account[d.shift.AccountID]++
 	}
 	if err != nil {
 		d.tally.Unencodable++
-		d.note(s.ID)
+		d.fly(s.ID)
 		d.batch.aside = append(d.batch.aside, Settled{ID: s.ID, Version: Version{Raw: s.Raw}, Aside: err.Error()})
-		return nil
+		return
 	}
 	d.tally.Encoded++
 	switch v {
 	case unchanged:
 		d.tally.Unchanged++
-		return nil
+		return
 	case reread:
 		d.tally.Unchanged++
 		d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: in.Fingerprint, Raw: s.Raw})
-		return nil
+		return
 	case schemaOnly:
 		d.tally.SchemaOnly++
-		if !d.t.allowance.take(time.Now(), d.RepublishRate, d.RepublishRate*max(d.Sleep, allowanceSpan).Seconds()) {
+		if !d.again {
+			return // real changes first
+		}
+		// Half of the limit is kept free for real changes.
+		if *room <= d.PendingLimit/2 || !d.t.allowance.take(time.Now(), d.RepublishRate, d.RepublishRate*max(d.Sleep, allowanceSpan).Seconds()) {
 			d.tally.Deferred++
-			return nil
+			return
 		}
 	default:
 		d.tally.Changed++
@@ -193,13 +197,13 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) e
 	if !k.Pending {
 		if *room == 0 {
 			d.tally.NotCollected++
-			return nil
+			return
 		}
 		*room--
 	}
-	d.note(s.ID)
+	d.fly(s.ID)
+	d.batch.buf = buf
 	d.batch.intents = append(d.batch.intents, in)
-	return nil
 }
 
 // judge makes a record of a shift whose bytes are not known, and decides by its content. An error is about this shift
@@ -227,11 +231,33 @@ func (w *Worker) judge(ctx context.Context, s Sighting, k Known, shift *Shift, b
 // allowanceSpan is how much of Worker.RepublishRate may be used at once, at least.
 const allowanceSpan = 10 * time.Second
 
-// note keeps a second version of the same id out of this round. Shifts without an id have nothing in common.
-func (d *decider) note(id int64) {
+// fly makes a second version of the same id wait. Shifts without an id have nothing in common.
+func (d *decider) fly(id int64) {
 	if id != 0 {
-		d.round[id] = struct{}{}
+		d.mu.Lock()
+		d.flying[id] = struct{}{}
+		d.mu.Unlock()
 	}
+}
+
+func (d *decider) inFlight(id int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, is := d.flying[id]
+	return is
+}
+
+// drop takes back what joined the batch after it held so many intents and shifts set aside.
+func (d *decider) drop(intents, asides int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.batch.intents[intents:] {
+		delete(d.flying, d.batch.intents[intents+i].ID)
+	}
+	for i := range d.batch.aside[asides:] {
+		delete(d.flying, d.batch.aside[asides+i].ID)
+	}
+	d.batch.intents, d.batch.aside = d.batch.intents[:intents], d.batch.aside[:asides]
 }
 
 // ground fills fresh with the sightings of ids that are not in flight, and holds back the others. Behind one that is
@@ -259,7 +285,7 @@ func (d *decider) hold(s Sighting) {
 // room returns how many more intents may be opened in this round.
 func (d *decider) room() int {
 	d.mu.Lock()
-	waiting := len(d.flying) + len(d.batch.intents)
+	waiting := len(d.flying)
 	d.mu.Unlock()
 	if d.PendingLimit-int(d.t.open.Load())-waiting < batchSize {
 		d.drain()
@@ -272,16 +298,6 @@ func (d *decider) flush() {
 	if len(d.batch.intents) == 0 && len(d.batch.aside) == 0 {
 		return
 	}
-	d.mu.Lock()
-	for i := range d.batch.intents {
-		d.flying[d.batch.intents[i].ID] = struct{}{}
-	}
-	for i := range d.batch.aside {
-		if id := d.batch.aside[i].ID; id != 0 {
-			d.flying[id] = struct{}{}
-		}
-	}
-	d.mu.Unlock()
 	d.out <- d.batch
 	d.batch = <-d.batches
 	d.t.marks++

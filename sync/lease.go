@@ -18,6 +18,7 @@ const (
 	leaseRetry   = 2 * time.Second // of a standby: with the TTL, a killed worker is replaced within 14 s
 	leasePause   = time.Second     // after a renewal that was not answered
 	oncePatience = 20 * time.Second
+	tellAgain    = 10 * time.Second // at least, between two words about the same trouble
 )
 
 // HeldError says that another worker holds the lease and did not give it up in time.
@@ -93,6 +94,7 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 	watchers.Wait()
 
 	if t.Err() != nil {
+		w.Observer.Lost()
 		return errors.Join(err, ErrLeaseLost)
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.lastStep())
@@ -107,26 +109,38 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 // acknowledged, and to give back the lease. Since the first is also taken while nobody stops, it has a floor.
 func (w *Worker) lastStep() time.Duration { return max(w.StopTimeout/6, 2*time.Second) }
 
-// acquire asks for the lease until it has it.
+// acquire asks for the lease until it has it. With patience, one error ends the waiting; without, it is told from time
+// to time and the asking goes on at the same pace, since the holder may die just when Redis is back.
 func (w *Worker) acquire(ctx context.Context, patience time.Duration) (*tenure, error) {
-	began := time.Now()
+	began, told := time.Now(), time.Time{}
 	t := &tenure{owner: Owner{Token: newToken(), Name: w.Name}}
 	t.term.Owner = t.owner.Token
 	for {
 		asked := time.Now()
 		holder, err := w.Store.Acquire(ctx, t.owner, leaseTTL)
-		if err != nil {
+		pause := leaseRetry
+		switch {
+		case err != nil && (patience > 0 || ctx.Err() != nil):
 			return nil, fmt.Errorf("acquire lease: %w", err)
-		}
-		if holder == "" {
+		case err != nil:
+			if told.IsZero() || time.Since(told) >= max(w.Sleep, tellAgain) {
+				told = time.Now()
+				w.Observer.Done(Report{}, fmt.Errorf("acquire lease: %w", err))
+			}
+		case holder == "":
 			t.extend(asked)
 			return t, nil
+		default:
+			w.Observer.Standby(holder)
+			waited := time.Since(began)
+			if patience > 0 && waited >= patience {
+				return nil, &HeldError{Holder: holder, Waited: waited.Round(time.Second)}
+			}
+			if patience > 0 {
+				pause = min(pause, patience-waited)
+			}
 		}
-		w.Observer.Standby(holder)
-		if waited := time.Since(began); patience > 0 && waited+leaseRetry > patience {
-			return nil, &HeldError{Holder: holder, Waited: waited.Round(time.Second)}
-		}
-		if err := wait(ctx, leaseRetry); err != nil {
+		if err := wait(ctx, pause); err != nil {
 			return nil, err
 		}
 	}

@@ -38,13 +38,15 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err := p.inspect(ctx); err != nil {
 		return rep, err
 	}
-	if err := p.settle(ctx); err != nil {
+	if err := p.settle(stop, ctx); err != nil {
 		return rep, err
 	}
 
 	w.Observer.Reading()
-	err = p.stream(stop, ctx, func(ctx context.Context, add adder) error { return w.Source.Read(ctx, p.window, add) })
-	if err != nil {
+	if err := p.stream(stop, ctx, false, p.readWindow); err != nil {
+		return rep, err
+	}
+	if err := p.republish(stop, ctx); err != nil {
 		return rep, err
 	}
 	if err := p.fetchWanted(stop, ctx); err != nil {
@@ -59,8 +61,28 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 // adder takes what a Source hands on.
 type adder = func(id int64, hash uint64, raw []byte) error
 
+func (p *pass) readWindow(ctx context.Context, add adder) error {
+	return p.Source.Read(ctx, p.window, add)
+}
+
+// republish reads the window once more, for the shifts that differ in nothing but the schema that they were written
+// with: now that all real changes are on their way. While the broker is away there is no hurry to collect them.
+func (p *pass) republish(stop, ctx context.Context) error {
+	p.mu.Lock()
+	differ, outage := p.total.SchemaOnly, p.outage
+	p.mu.Unlock()
+	if outage != nil {
+		p.count(Tally{Deferred: differ})
+		return nil
+	}
+	if differ == 0 {
+		return nil
+	}
+	return p.stream(stop, ctx, true, p.readWindow)
+}
+
 // stream sends what a source says through the stages.
-func (p *pass) stream(stop, ctx context.Context, source func(context.Context, adder) error) error {
+func (p *pass) stream(stop, ctx context.Context, again bool, source func(context.Context, adder) error) error {
 	// A stage that fails ends the reading, and what is in hand goes on: a batch that was acknowledged has to be
 	// remembered even if the next one could not be read. What failed first is the cause that reading ended with.
 	reading, fail := context.WithCancelCause(stop)
@@ -73,7 +95,7 @@ func (p *pass) stream(stop, ctx context.Context, source func(context.Context, ad
 		answered = make(chan *batch, 1)
 	)
 	stages.Go(func() { p.read(reading, fail, source, read) })
-	stages.Go(func() { p.decide(ctx, fail, read, decided) })
+	stages.Go(func() { p.decide(ctx, fail, again, read, decided) })
 	stages.Go(func() { p.stage(ctx, fail, decided, p.intend, intended) })
 	stages.Go(func() { p.stage(ctx, fail, intended, p.publish, answered) })
 	stages.Go(func() { p.stage(ctx, fail, answered, p.remember, nil) })
@@ -185,7 +207,7 @@ func (p *pass) inspect(ctx context.Context) error {
 }
 
 // settle takes over, and sends again what stands in an intent that no batch in hand will end.
-func (p *pass) settle(ctx context.Context) error {
+func (p *pass) settle(stop, ctx context.Context) error {
 	takeover := p.t.term.Claim == "" || p.t.displaced.Load()
 	if !takeover && !p.t.doubt.Load() {
 		if err := p.Publisher.Renew(ctx); err != nil {
@@ -224,12 +246,19 @@ func (p *pass) settle(ctx context.Context) error {
 		if cursor == 0 {
 			return nil
 		}
+		if stop.Err() != nil && p.t.Err() == nil {
+			p.t.doubt.Store(true)
+			return errStopped
+		}
 	}
 }
 
 // withoutBroker lets a pass go on while the broker is away, so that what is seen meanwhile is collected. A worker
 // that has not taken over yet cannot: without an epoch of its own it may claim nothing.
 func (p *pass) withoutBroker(err error) error {
+	if errors.Is(err, ErrOtherCluster) {
+		return err // what is collected here would be for another destination
+	}
 	if errors.Is(err, ErrFenced) {
 		p.t.displaced.Store(true)
 	}
@@ -371,6 +400,8 @@ func (p *pass) result() error {
 	r := p.report()
 	bad := r.SetAside + r.StillAside
 	switch {
+	case errors.Is(p.outage, ErrNoTopic): // not even what did not change is there
+		return p.outage
 	case r.NotCollected > 0:
 		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected), p.outage)
 	case bad > 1 && float64(bad) > p.BadShare*float64(r.Fetched): // a single one is an accident, however small the window

@@ -291,8 +291,9 @@ func TestASchemaChangeGoesOutSlowlyAndRealChangesFirst(t *testing.T) {
 		if first.SchemaOnly != 24_999 || first.Deferred != 24_999-10_000 || first.Changed != 1 || !errors.Is(i.done[0], shiftsync.ErrPending) {
 			t.Errorf("the first pass: got %+v, %v", first.Tally, i.done[0])
 		}
-		if got := w.last(24_999); got != "B" {
-			t.Errorf("the real change waited: got %q", got)
+		real, p := w.log[partitionOf(24_999)], partitionOf(24_999)
+		if at := slices.IndexFunc(real, func(m message) bool { return m.content == "B" }); at != 25_000/2 {
+			t.Errorf("the real change is record %d of partition %d, want it right behind the %d of the first pass", at, p, 25_000/2)
 		}
 		if !slices.ContainsFunc(first.Notices, func(n string) bool { return strings.Contains(n, "schema has changed") }) {
 			t.Errorf("nothing says that the schema changed: got %q", first.Notices)
@@ -307,6 +308,173 @@ func TestASchemaChangeGoesOutSlowlyAndRealChangesFirst(t *testing.T) {
 		}
 		if last := i.reports[len(i.reports)-1]; last.Unchanged != 25_000 || i.done[len(i.done)-1] != nil {
 			t.Errorf("and then all is in step: got %+v", last.Tally)
+		}
+	})
+}
+
+func TestASchemaChangeTakesNoRoomFromRealChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(3000, "A"))
+		mustOnce(t, w)
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		worker.PendingLimit = 1200
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- worker.Run(ctx) }()
+		synctest.Wait()
+		w.mu.Lock()
+		w.away = true
+		w.schema++
+		w.api[3000] = "B"
+		w.mu.Unlock()
+		<-time.After(30 * time.Second)
+		synctest.Wait()
+		w.mu.Lock()
+		_, stands := w.intents[3000]
+		open := len(w.intents)
+		w.mu.Unlock()
+		if !stands || open != 1 {
+			t.Errorf("while the broker is away %d are collected, the real change among them: %t; want it alone", open, stands)
+		}
+
+		w.mu.Lock() // the broker is back, and goes away again in the middle of republishing
+		w.away = false
+		w.onSend = func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.away = len(w.log[0]) > 1700
+		}
+		w.mu.Unlock()
+		<-time.After(60 * time.Second)
+		synctest.Wait()
+		w.mu.Lock()
+		if got := len(w.intents); got == 0 || got > worker.PendingLimit/2+batchOf {
+			t.Errorf("republishing left %d intents of %d, want half at most, and a batch", got, worker.PendingLimit)
+		}
+		w.away, w.onSend = false, nil
+		w.mu.Unlock()
+		<-time.After(60 * time.Second)
+		stop()
+		<-done
+		inStep(t, w)
+	})
+}
+
+// batchOf is how many shifts the worker looks up together.
+const batchOf = 500
+
+// Whatever comes twice in an answer, at whatever distance, the last one is the newest, and nothing is sent twice.
+func TestAnIDThatComesTwiceAtAnyDistanceKeepsItsOrder(t *testing.T) {
+	for _, distance := range []int{1, 2, 300, 499, 500, 501, 999, 1196} {
+		for _, first := range []string{"A", "B"} {
+			for _, second := range []string{"A", "B", "C", "bad"} {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld()
+					w.set(many(1200, "A"))
+					mustOnce(t, w)
+					var say []shiftJSON
+					for id := range int64(1200) {
+						say = append(say, shiftJSON{ID: id + 1, Content: "A"})
+					}
+					say[3].Content = first
+					w.say = slices.Insert(say, 3+distance, shiftJSON{ID: 4, Content: second})
+					w.onSend = func() { // and in between it is as long under way as possible
+						<-time.After(time.Second)
+					}
+					if _, _, err := once(t, w); err != nil {
+						t.Fatal(err)
+					}
+					want := []string{"A"}
+					for _, content := range []string{first, second} {
+						if content != want[len(want)-1] && content != "bad" {
+							want = append(want, content)
+						}
+					}
+					if got := w.history(4); !slices.Equal(got, want) {
+						t.Errorf("%s and, %d later, %s: got %v, want %v", first, distance, second, got, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestMemoryDoesNotGrowWithShiftsThatAreOnlyReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(20_000, "A"))
+		_, first, _ := once(t, w)
+		w.noise++ // the bytes of all differ, the content of none does
+		if rep, again, err := once(t, w); err != nil || rep.Unchanged != 20_000 || again.largest > first.largest {
+			t.Errorf("unchanged %d, %v; records of %d bytes stood in one buffer, in the first pass %d", rep.Unchanged, err, again.largest, first.largest)
+		}
+	})
+}
+
+func TestATopicThatIsGoneIsNotInStep(t *testing.T) {
+	for _, gone := range []error{shiftsync.ErrNoTopic, shiftsync.ErrOtherCluster} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(everyShift("A"))
+			i := &incarnation{world: w, name: "worker"}
+			worker := i.worker()
+			topic := &topicOf{Publisher: i}
+			worker.Publisher = topic
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- worker.Run(ctx) }()
+			synctest.Wait()
+			topic.err = gone
+			w.set(map[int64]string{1: "B"})
+			<-time.After(worker.Sleep + time.Second)
+			synctest.Wait()
+			if last := len(i.done) - 1; !errors.Is(i.done[last], gone) {
+				t.Errorf("got %v, want %v", i.done[last], gone)
+			}
+			if collected := len(w.intents) == 1; collected && errors.Is(gone, shiftsync.ErrOtherCluster) {
+				t.Error("what changed was collected for another destination")
+			}
+			stop()
+			<-done
+		})
+	}
+}
+
+// topicOf has another answer than its Publisher about the topic.
+type topicOf struct {
+	shiftsync.Publisher
+	err error
+}
+
+func (p *topicOf) Topic(ctx context.Context) (shiftsync.Topic, error) {
+	if p.err != nil {
+		return shiftsync.Topic{}, p.err
+	}
+	return p.Publisher.Topic(ctx)
+}
+
+func TestABadVersionIsToldOnceThoughAnOlderOneIsAcknowledgedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(30, "A"))
+		r := run(t, w, "worker")
+		<-time.After(time.Second)
+		set := func(away bool, content string) {
+			w.mu.Lock()
+			w.away, w.api[4] = away, content
+			w.mu.Unlock()
+			<-time.After(30 * time.Second)
+		}
+		set(true, "B")
+		set(true, "bad")
+		set(false, "bad")
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		if got := w.history(4); len(r.asides) != 1 || !slices.Equal(got, []string{"A", "B"}) {
+			t.Errorf("told %q, records %v", r.asides, got)
 		}
 	})
 }

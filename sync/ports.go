@@ -93,6 +93,12 @@ const (
 	Acknowledged             // it is in the topic, on all in-sync replicas
 )
 
+// ErrNoTopic says that the topic does not exist.
+var ErrNoTopic = errors.New("topic does not exist")
+
+// ErrOtherCluster says that the brokers belong to another cluster than they did at first.
+var ErrOtherCluster = errors.New("brokers belong to another cluster than before")
+
 // ErrFenced says that the broker has seen a newer epoch of the same transactional id.
 var ErrFenced = errors.New("fenced by a newer producer")
 
@@ -246,6 +252,7 @@ type Store interface {
 // Observer is told what happens, as it happens. Its methods must not block.
 type Observer interface {
 	Standby(holder string)         // another worker holds the lease; told again while that is so
+	Lost()                         // this worker no longer has the lease, and may not know who has
 	Took(open int)                 // this worker took the lease and found so many open intents
 	Reading()                      // a pass is about to read the source
 	Batch(Tally)                   // what happened since the last call

@@ -18,7 +18,7 @@ func (p *pass) fetchWanted(stop, ctx context.Context) error {
 	}
 	for _, id := range wanted {
 		var ofSource error
-		err := p.stream(stop, ctx, func(ctx context.Context, add adder) error {
+		err := p.stream(stop, ctx, false, func(ctx context.Context, add adder) error {
 			ofSource = p.Source.ReadOne(ctx, id, add)
 			return ofSource
 		})

@@ -176,6 +176,7 @@ func TestAPreviewTellsWhatAPassDoesAndWritesNothing(t *testing.T) {
 			told = nil
 			i := &incarnation{world: w, name: "somebody"}
 			rep, err := i.worker().Preview(t.Context(), func(p shiftsync.Plan) error {
+				p.Record.Value = slices.Clone(p.Record.Value)
 				told = append(told, p)
 				return nil
 			})

@@ -39,8 +39,9 @@ var ErrTooManyBad = errors.New("too many bad shifts")
 // RunOnce takes the lease, does one pass and gives the lease back. It waits up to 20 seconds for another worker and
 // then returns a *HeldError.
 //
-// The error wraps ErrPending if the pass read and decided everything but could not publish all of it. Any other
-// error means that the answer was not read whole, or that nothing could be decided.
+// The error wraps ErrPending if the pass read and decided everything but could not publish all of it. It is
+// ErrPendingLimit or ErrTooManyBad for what they say. Any other means that the answer was not read whole, or that
+// nothing could be decided.
 func (w *Worker) RunOnce(ctx context.Context) (rep Report, err error) {
 	err = w.hold(ctx, oncePatience, func(stop, ctx context.Context, t *tenure) error {
 		var err error
@@ -62,12 +63,15 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			return err
 		}
-		if err != nil && !errors.Is(err, ErrLeaseLost) { // a lost lease has been told of with its pass
+		if err != nil && !errors.Is(err, ErrLeaseLost) { // a lost lease has been told of
 			w.Observer.Done(Report{}, err)
-			_ = wait(ctx, w.Sleep)
+			_ = wait(ctx, max(w.Sleep, afterFailure))
 		}
 	}
 }
+
+// afterFailure is the least wait after a pass that failed, however short Sleep is.
+const afterFailure = time.Second
 
 // passes does passes for as long as the lease lasts and nobody asks it to stop.
 func (w *Worker) passes(stop, ctx context.Context, t *tenure) error {
@@ -78,6 +82,9 @@ func (w *Worker) passes(stop, ctx context.Context, t *tenure) error {
 			w.Observer.Done(rep, err)
 		}
 		delay := w.Sleep
+		if err != nil {
+			delay = max(delay, afterFailure)
+		}
 		if errors.Is(err, ErrFenced) {
 			delay = rival.delay(time.Now(), w.Sleep)
 		}

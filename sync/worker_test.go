@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,123 @@ func TestOneWorkerAtATime(t *testing.T) {
 		}
 		if err := third.stop(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A holder may die just when the standby has had trouble with Redis.
+func TestAStandbyIsAsQuickAfterTroubleWithRedis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		owner := run(t, w, "owner")
+		<-time.After(time.Second)
+		i := &incarnation{world: w, name: "standby"}
+		worker, leases := i.worker(), &deafLeases{Store: store{i}}
+		worker.Store, worker.Sleep = leases, time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- worker.Run(ctx) }()
+		<-time.After(10 * time.Second)
+		leases.deaf.Store(true)
+		<-time.After(3 * time.Second)
+		leases.deaf.Store(false)
+		owner.gate.Lock()
+		owner.dead = true
+		owner.gate.Unlock()
+		<-time.After(20 * time.Second)
+		w.mu.Lock()
+		if w.lease.Name != "standby" {
+			t.Errorf("20 s after the holder died, %q has the lease", w.lease.Name)
+		}
+		w.mu.Unlock()
+		if len(i.done) != 2 || !errors.Is(i.done[0], errLost) {
+			t.Errorf("told %v, want the trouble once and a pass", i.done)
+		}
+		cancel()
+		<-done
+		_ = owner.stop()
+	})
+}
+
+// deafLeases answers no Acquire while it is deaf.
+type deafLeases struct {
+	shiftsync.Store
+	deaf atomic.Bool
+}
+
+func (d *deafLeases) Acquire(ctx context.Context, o shiftsync.Owner, ttl time.Duration) (string, error) {
+	if d.deaf.Load() {
+		return "", errLost
+	}
+	return d.Store.Acquire(ctx, o, ttl)
+}
+
+func TestALostLeaseIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		r := run(t, w, "worker")
+		<-time.After(5 * time.Second) // it waits for its next pass
+		w.mu.Lock()
+		w.lease.Owner = shiftsync.Owner{Token: "other", Name: "other"}
+		w.lease.until = time.Now().Add(time.Hour)
+		w.mu.Unlock()
+		<-time.After(5 * time.Second)
+		synctest.Wait()
+		if r.losses != 1 || r.standbys == 0 {
+			t.Errorf("lost %d times, stood by %d times", r.losses, r.standbys)
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAFailedPassIsNotRepeatedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		w.readAt = func(int) error { return errLost }
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		worker.Sleep = 0
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := worker.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if n := len(i.done); n < 9 || n > 11 {
+			t.Errorf("%d passes in 10 s", n)
+		}
+	})
+}
+
+func TestAStopEndsTheSettlingOfOldIntents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(100, "A"))
+		crash := &incarnation{world: w, name: "crash", plan: func(_ int, name string) fault {
+			if name == "publish" {
+				return crashBefore
+			}
+			return ""
+		}}
+		_, _ = crash.worker().RunOnce(t.Context())
+		open := len(w.intents)
+		sent := 0
+		w.onSend = func() {
+			sent++
+			<-time.After(time.Second)
+		}
+		r := run(t, w, "worker")
+		<-time.After(14500 * time.Millisecond) // the dead one's lease, and a page or two
+		began := time.Now()
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 2*time.Second || sent == 0 || len(w.intents) == 0 || len(w.intents) == open {
+			t.Errorf("stopped after %s and %d pages; %d of %d intents stand", took, sent, len(w.intents), open)
 		}
 	})
 }

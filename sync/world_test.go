@@ -178,8 +178,10 @@ type incarnation struct {
 	meanwhile func() // runs while this one is paused
 	before    func(step int)
 
+	largest  int // bytes of records that stood in one buffer
 	asides   []string
 	standbys int
+	losses   int
 	done     []error
 	reports  []shiftsync.Report
 	ended    []time.Time
@@ -352,7 +354,12 @@ func (i *incarnation) Prepare(context.Context) (shiftsync.Schemas, error) {
 func (i *incarnation) Encode(s *shiftsync.Shift, buf []byte, into *shiftsync.Record) ([]byte, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	into.ID, into.Key, into.Value = s.ID, []byte(strconv.FormatInt(s.ID, 10)), []byte(s.Notes)
+	begin := len(buf)
+	buf = strconv.AppendInt(buf, s.ID, 10)
+	middle := len(buf)
+	buf = append(buf, s.Notes...)
+	i.largest = max(i.largest, len(buf))
+	into.ID, into.Key, into.Value = s.ID, buf[begin:middle:middle], buf[middle:len(buf):len(buf)]
 	into.Schema, into.Fingerprint = i.schema, shiftsync.FingerprintOf(into.Value)
 	return buf, nil
 }
@@ -632,7 +639,6 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 				if stands {
 					delete(i.intents, s.ID)
 				}
-				delete(i.aside, s.ID)
 				if mark, wanted := i.wanted[s.ID]; !wanted || mark != 0 {
 					delete(i.wanted, s.ID)
 					i.shifts[s.ID] = remembered{s.Version, s.Offset}
@@ -782,6 +788,7 @@ func (i *incarnation) Forget(_ context.Context, o shiftsync.Owner) error {
 // Observer
 
 func (i *incarnation) Standby(string)        { i.note(func() { i.standbys++ }) }
+func (i *incarnation) Lost()                 { i.note(func() { i.losses++ }) }
 func (i *incarnation) Took(int)              {}
 func (i *incarnation) Reading()              {}
 func (i *incarnation) Batch(shiftsync.Tally) {}

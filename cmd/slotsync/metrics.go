@@ -78,8 +78,9 @@ type metrics struct {
 	timer  sync.WaitGroup
 
 	mu     sync.Mutex // guards all below
-	active bool       // this worker holds the lease, as far as is known
-	told   bool       // active is known
+	told   bool       // something is known of the lease
+	active bool       // this worker holds it
+	other  bool       // another worker holds it
 	inStep time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
 }
 
@@ -135,13 +136,13 @@ func (m *metrics) starting() {
 	m.client.Event(&statsd.Event{Title: startingEvent, Text: "node: " + host, Tags: []string{startingEventTag}})
 }
 
-// holds notes whether this worker has the lease.
-func (m *metrics) holds(active bool) {
+// holds notes who has the lease: this worker, another one or, as far as is known, nobody.
+func (m *metrics) holds(active, other bool) {
 	m.mu.Lock()
-	if active && !m.active && m.told {
+	if active && m.other {
 		m.inStep = time.Now() // until now the work was another worker's
 	}
-	m.active, m.told = active, true
+	m.told, m.active, m.other = true, active, other
 	m.mu.Unlock()
 	m.tell()
 }
@@ -200,7 +201,7 @@ func (m *metrics) keepTelling() {
 
 func (m *metrics) tell() {
 	m.mu.Lock()
-	active, told, age := m.active, m.told, time.Since(m.inStep)
+	told, active, other, age := m.told, m.active, m.other, time.Since(m.inStep)
 	m.mu.Unlock()
 	if told {
 		value := 0.0
@@ -209,8 +210,9 @@ func (m *metrics) tell() {
 		}
 		m.client.Gauge(metricActive, value, nil, 1)
 	}
-	// Before anything is known of the lease the age is told too: a start that hangs must be seen.
-	if active || !told {
+	// When nobody is known to have the lease the age is told too: a start that hangs must be seen, and so must a
+	// Redis that is away.
+	if !other {
 		m.client.Gauge(metricPassAge, age.Seconds(), nil, 1)
 	}
 }

@@ -251,7 +251,7 @@ func TestAHungPassShowsItsAge(t *testing.T) {
 
 		after(25 * time.Second)
 		want("a start that hangs", 20)
-		m.holds(true)
+		m.holds(true, false)
 		m.done(shiftsync.Report{}, resultOK)
 		want("a good pass", 0)
 		after(60 * time.Second)
@@ -268,7 +268,7 @@ func TestAHungPassShowsItsAge(t *testing.T) {
 func TestAStandbyHasNoAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, r := recording(t)
-		m.holds(false)
+		m.holds(false, true)
 		<-time.After(time.Hour)
 		synctest.Wait()
 		if age, told := r.gauge(metricPassAge); told {
@@ -277,7 +277,7 @@ func TestAStandbyHasNoAge(t *testing.T) {
 		if active, told := r.gauge(metricActive); !told || active != 0 {
 			t.Errorf("got active %v, %v, want 0", active, told)
 		}
-		m.holds(true)
+		m.holds(true, false)
 		if age, told := r.gauge(metricPassAge); !told || age != 0 {
 			t.Errorf("got age %v, %v right after the lease was taken, want 0", age, told)
 		}
@@ -287,10 +287,31 @@ func TestAStandbyHasNoAge(t *testing.T) {
 	})
 }
 
+func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		m.holds(true, false)
+		<-time.After(time.Hour)
+		m.holds(false, false) // Redis is away
+		<-time.After(time.Hour)
+		synctest.Wait()
+		if age, _ := r.gauge(metricPassAge); age != 7200 {
+			t.Errorf("nobody has the lease: got age %v, want 7200", age)
+		}
+		if active, _ := r.gauge(metricActive); active != 0 {
+			t.Errorf("nobody has the lease: got active %v", active)
+		}
+		m.holds(true, false)
+		if age, _ := r.gauge(metricPassAge); age != 7200 {
+			t.Errorf("the same worker has it again and nothing was done: got age %v, want 7200", age)
+		}
+	})
+}
+
 // Each metric is sent once, so what is sent and what is listed can be compared.
 func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m, r := recording(t)
-	m.holds(true)
+	m.holds(true, false)
 	m.reading()
 	m.request("2xx", time.Second)
 	m.remaining(59)

@@ -54,7 +54,7 @@ func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) 
 
 // Standby logs at once, and then each minute while nothing changes.
 func (o *observer) Standby(holder string) {
-	o.stats.holds(false)
+	o.stats.holds(false, true)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if holder == o.holder && time.Since(o.logged) < standbyEvery {
@@ -64,9 +64,15 @@ func (o *observer) Standby(holder string) {
 	o.log.Info("standing by: another worker holds the lease", "holder", holder)
 }
 
+// Lost tells that this worker has stopped being the holder.
+func (o *observer) Lost() {
+	o.stats.holds(false, false)
+	o.log.Warn("lost the lease: it could not be renewed in time")
+}
+
 // Took logs the begin of a tenure.
 func (o *observer) Took(open int) {
-	o.stats.holds(true)
+	o.stats.holds(true, false)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holder = ""
@@ -103,9 +109,6 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 	o.screen.end()
 	if rep.Pass != "" && !stopped(err) { // else no pass had begun, or none had the chance to end
 		o.stats.done(rep, resultOf(rep, err))
-	}
-	if errors.Is(err, shiftsync.ErrLeaseLost) {
-		o.stats.holds(false)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
