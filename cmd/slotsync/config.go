@@ -89,16 +89,19 @@ type config struct {
 		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
 	} `embed:"" group:"Logs"`
 
-	Foreground struct{} `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Version    struct{} `cmd:"" help:"Print module version, commit and Go version."`
+	Foreground struct{}    `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Tail       tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
+	Version    struct{}    `cmd:"" help:"Print module version, commit and Go version."`
 
-	command  string   // "foreground", "version", or "" when the help page was all that was wanted
+	command  string   // its words, like "foreground", or "" when the help page was all that was wanted
 	warnings []string // for the log, once there is one
 }
 
 // spared are the flags of required settings that a command does without.
 func spared(command string) []string {
 	switch command {
+	case "tail":
+		return []string{"wiw-token-file"}
 	default:
 		return nil
 	}

@@ -186,6 +186,7 @@ func (l *loader) mappers() []kong.Option {
 		typed(l, parseEndpoint),
 		typed(l, parseWords),
 		typed(l, parseChoice),
+		typed(l, parseStart),
 		kong.TypeMapper(reflect.TypeFor[bool](), mapper[bool]{l, parseBool}),
 		kong.TypeMapper(reflect.TypeFor[secret](), mapper[secret]{l, parseSecret}),
 		kong.NamedMapper("name", mapper[string]{l, parseName}),

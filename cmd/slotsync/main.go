@@ -2,6 +2,7 @@
 //
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
+//	slotsync tail       the topic's records as lines of JSON
 //	slotsync version    module version, commit, Go version
 //	slotsync --help     every setting, its variables and its default
 package main
@@ -21,6 +22,8 @@ import (
 )
 
 func main() {
+	// Who has stopped reading what we print ends a write with an error, not the program with a signal.
+	signal.Ignore(syscall.SIGPIPE)
 	err := run(untilSignal(), os.Args[1:], environment(), os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "slotsync:", err)
@@ -78,6 +81,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	log := newLog(screen, cfg)
 	for _, text := range cfg.warnings {
 		log.Warn("setting", "warning", text)
+	}
+	if cfg.command == "tail" {
+		return tail(ctx, cfg, log, stdout)
 	}
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")

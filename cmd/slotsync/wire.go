@@ -97,7 +97,7 @@ func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, erro
 	return source, nil
 }
 
-func newEncoder(cfg *config) (*publish.Avro, error) {
+func newRegistry(cfg *config) (*publish.Registry, error) {
 	registry, err := publish.NewRegistry(cfg.Registry.URL.Reveal(), publish.RegistryOptions{
 		Login: func() (publish.Credentials, error) {
 			switch {
@@ -111,6 +111,14 @@ func newEncoder(cfg *config) (*publish.Avro, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("schema registry: %w", err)
+	}
+	return registry, nil
+}
+
+func newEncoder(cfg *config) (*publish.Avro, error) {
+	registry, err := newRegistry(cfg)
+	if err != nil {
+		return nil, err
 	}
 	encoder, err := publish.NewAvro(registry, cfg.Kafka.Topic, publish.AvroOptions{
 		Namespace: cfg.Kafka.SchemaName,
