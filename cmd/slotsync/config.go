@@ -84,14 +84,19 @@ type config struct {
 		Namespace string   `name:"metrics-namespace" vars:"METRICS_NAMESPACE" type:"prefix" default:"slot_sync" help:"First part of the names of all metrics."`
 	} `embed:"" group:"Metrics"`
 
+	HTTP struct {
+		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve /healthz and /readyz, like 127.0.0.1:8080. Unset, or off: nowhere."`
+	} `embed:"" group:"Health"`
+
 	Log struct {
 		Level  string `name:"log-level" vars:"LOG_LEVEL" default:"info" one_of:"debug,info,warn,error" help:"debug, info, warn or error."`
 		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
 	} `embed:"" group:"Logs"`
 
-	Foreground struct{}    `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Tail       tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
-	Version    struct{}    `cmd:"" help:"Print module version, commit and Go version."`
+	Foreground struct{}     `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Tail       tailOptions  `cmd:"" help:"Print the topic's records as lines of JSON."`
+	Health     probeOptions `cmd:"" help:"Ask the running worker on HTTP_ADDR whether it is alive: 0 yes, 1 no."`
+	Version    struct{}     `cmd:"" help:"Print module version, commit and Go version."`
 
 	command  string   // its words, like "foreground", or "" when the help page was all that was wanted
 	warnings []string // for the log, once there is one
@@ -102,6 +107,8 @@ func spared(command string) []string {
 	switch command {
 	case "tail":
 		return []string{"wiw-token-file"}
+	case "health":
+		return []string{"wiw-token-file", "kafka-brokers", "kafka-topic", "schema-registry-url"}
 	default:
 		return nil
 	}
@@ -125,7 +132,6 @@ func unsupported() []struct{ what, names string } {
 		{"Redis Cluster", "REDIS_CLUSTER_ADDRS"},
 		{"looking for vanished shifts", "GONE_SHARE"},
 		{"dead letters", "DLQ_TOPIC"},
-		{"the status page", "HTTP_ADDR"},
 	}
 }
 

@@ -194,6 +194,7 @@ func (l *loader) mappers() []kong.Option {
 		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
 		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),
 		kong.NamedMapper("printable", mapper[string]{l, parsePrintable}),
+		kong.NamedMapper("listen", mapper[string]{l, parseListen}),
 		kong.NamedMapper("host", mapper[string]{l, parseHost}),
 		kong.NamedMapper("tag", mapper[string]{l, parseTag}),
 		kong.NamedMapper("prefix", mapper[string]{l, parsePrefix}),

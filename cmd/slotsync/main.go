@@ -3,6 +3,7 @@
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
 //	slotsync tail       the topic's records as lines of JSON
+//	slotsync health     asks the running worker whether it is alive
 //	slotsync version    module version, commit, Go version
 //	slotsync --help     every setting, its variables and its default
 package main
@@ -76,6 +77,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return nil // the help page was all
 	case "version":
 		return printVersion(stdout)
+	case "health":
+		return probe(ctx, cfg, stdout)
 	}
 	screen := newScreen(stderr)
 	log := newLog(screen, cfg)
@@ -87,10 +90,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
+	watch := newObserver(cfg, log, stats, screen)
+	if cfg.HTTP.Addr != "" && !cfg.Once {
+		server, err := serve(cfg.HTTP.Addr, watch.health.handler(), log)
+		if err != nil {
+			return err
+		}
+		defer closeInto(&err, server, "close HTTP_ADDR")
+	}
 	if !cfg.Once {
 		stats.starting()
 	}
-	return work(ctx, cfg, log, stats, newObserver(cfg, log, stats, screen))
+	return work(ctx, cfg, log, watch)
 }
 
 // closeInto closes c and lets its error be the result, if there is no other.
