@@ -93,10 +93,15 @@ type config struct {
 		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
 	} `embed:"" group:"Logs"`
 
-	Foreground struct{}     `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Tail       tailOptions  `cmd:"" help:"Print the topic's records as lines of JSON."`
-	Health     probeOptions `cmd:"" help:"Ask the running worker on HTTP_ADDR whether it is alive: 0 yes, 1 no."`
-	Version    struct{}     `cmd:"" help:"Print module version, commit and Go version."`
+	Foreground struct{}    `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Tail       tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
+	Schemas    struct {
+		Show     struct{} `cmd:"" help:"Print the schemas and what the registry has."`
+		Check    struct{} `cmd:"" help:"Tell whether they are registered or could be, and which ones would be used: 0 yes, 1 no. Registers nothing."`
+		Register struct{} `cmd:"" help:"Register them if both are compatible."`
+	} `cmd:"" help:"Look at the Avro schemas, or register them."`
+	Health  probeOptions `cmd:"" help:"Ask the running worker on HTTP_ADDR whether it is alive: 0 yes, 1 no."`
+	Version struct{}     `cmd:"" help:"Print module version, commit and Go version."`
 
 	command  string   // its words, like "foreground", or "" when the help page was all that was wanted
 	warnings []string // for the log, once there is one
@@ -107,6 +112,8 @@ func spared(command string) []string {
 	switch command {
 	case "tail":
 		return []string{"wiw-token-file"}
+	case "schemas show", "schemas check", "schemas register":
+		return []string{"wiw-token-file", "kafka-brokers"}
 	case "health":
 		return []string{"wiw-token-file", "kafka-brokers", "kafka-topic", "schema-registry-url"}
 	default:

@@ -3,6 +3,7 @@
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
 //	slotsync tail       the topic's records as lines of JSON
+//	slotsync schemas    the Avro schemas: show, check, register
 //	slotsync health     asks the running worker whether it is alive
 //	slotsync version    module version, commit, Go version
 //	slotsync --help     every setting, its variables and its default
@@ -85,8 +86,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	for _, text := range cfg.warnings {
 		log.Warn("setting", "warning", text)
 	}
-	if cfg.command == "tail" {
+	switch cfg.command {
+	case "tail":
 		return tail(ctx, cfg, log, stdout)
+	case "schemas show":
+		return showSchemas(ctx, cfg, stdout)
+	case "schemas check":
+		return checkSchemas(ctx, cfg, stdout)
+	case "schemas register":
+		return registerSchemas(ctx, cfg, stdout)
 	}
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
