@@ -21,6 +21,7 @@ type Avro struct {
 	topic     string
 	namespace string
 	register  bool
+	try       bool // register nothing, and ask whether it could be
 	refresh   time.Duration
 	timeout   time.Duration
 

@@ -94,11 +94,10 @@ func (a *Avro) chooseValue(ctx context.Context, subject string) (*plan, []string
 	if err != nil && !errors.Is(err, ErrNotRegistered) {
 		return nil, nil, err
 	}
-	namespace := a.firstNamespace()
-	if name, found := recordName(latest.Schema); exists && latest.Foreign == "" && name != "" {
-		namespace = found
+	full := schemas.Value(a.firstNamespace())
+	if exists {
+		full = schemas.Value(a.valueNamespace(latest))
 	}
-	full := schemas.Value(namespace)
 	id, err := a.adopt(ctx, subject, full, exists)
 	switch {
 	case err == nil:
@@ -150,7 +149,8 @@ func (a *Avro) newestFillable(ctx context.Context, subject string) (*plan, int, 
 	return nil, 0, fmt.Errorf("no version can be filled from a shift: %w", why)
 }
 
-// adopt returns the id of the schema in the subject, and makes it a version of it first if it is not and may be.
+// adopt returns the id of the schema in the subject, and makes it a version of it first if it is not and may be. If it
+// is only to try, the id of a schema that could be registered is 0.
 func (a *Avro) adopt(ctx context.Context, subject, schema string, exists bool) (shiftsync.SchemaID, error) {
 	if exists {
 		found, err := a.registry.Find(ctx, subject, schema)
@@ -161,7 +161,12 @@ func (a *Avro) adopt(ctx context.Context, subject, schema string, exists bool) (
 			return 0, err
 		}
 	}
-	if !a.register {
+	switch {
+	case a.try && !exists:
+		return 0, nil // any schema can be a subject's first
+	case a.try:
+		return 0, a.tryRegister(ctx, subject, schema)
+	case !a.register:
 		return 0, errRegisterOff
 	}
 	registered, err := a.registry.Register(ctx, subject, schema)
@@ -192,6 +197,14 @@ func (a *Avro) firstNamespace() string {
 		return a.topic
 	}
 	return "slotsync"
+}
+
+// valueNamespace is the namespace of a subject that has this version.
+func (a *Avro) valueNamespace(latest SchemaVersion) string {
+	if name, namespace := recordName(latest.Schema); latest.Foreign == "" && name != "" {
+		return namespace
+	}
+	return a.firstNamespace()
 }
 
 // recordName returns the name and the namespace of a schema; no name if it is none of a record.

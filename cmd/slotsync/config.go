@@ -84,21 +84,38 @@ type config struct {
 		Namespace string   `name:"metrics-namespace" vars:"METRICS_NAMESPACE" type:"prefix" default:"slot_sync" help:"First part of the names of all metrics."`
 	} `embed:"" group:"Metrics"`
 
+	HTTP struct {
+		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve /healthz and /readyz, like 127.0.0.1:8080. Unset, or off: nowhere."`
+	} `embed:"" group:"Health"`
+
 	Log struct {
 		Level  string `name:"log-level" vars:"LOG_LEVEL" default:"info" one_of:"debug,info,warn,error" help:"debug, info, warn or error."`
 		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
 	} `embed:"" group:"Logs"`
 
-	Foreground struct{} `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Version    struct{} `cmd:"" help:"Print module version, commit and Go version."`
+	Foreground struct{}    `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Tail       tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
+	Schemas    struct {
+		Show     struct{} `cmd:"" help:"Print the schemas and what the registry has."`
+		Check    struct{} `cmd:"" help:"Tell whether they are registered or could be, and which ones would be used: 0 yes, 1 no. Registers nothing."`
+		Register struct{} `cmd:"" help:"Register them if both are compatible."`
+	} `cmd:"" help:"Look at the Avro schemas, or register them."`
+	Health  probeOptions `cmd:"" help:"Ask the running worker on HTTP_ADDR whether it is alive: 0 yes, 1 no."`
+	Version struct{}     `cmd:"" help:"Print module version, commit and Go version."`
 
-	command  string   // "foreground", "version", or "" when the help page was all that was wanted
+	command  string   // its words, like "foreground", or "" when the help page was all that was wanted
 	warnings []string // for the log, once there is one
 }
 
 // spared are the flags of required settings that a command does without.
 func spared(command string) []string {
 	switch command {
+	case "tail":
+		return []string{"wiw-token-file"}
+	case "schemas show", "schemas check", "schemas register":
+		return []string{"wiw-token-file", "kafka-brokers"}
+	case "health":
+		return []string{"wiw-token-file", "kafka-brokers", "kafka-topic", "schema-registry-url"}
 	default:
 		return nil
 	}
@@ -122,7 +139,6 @@ func unsupported() []struct{ what, names string } {
 		{"Redis Cluster", "REDIS_CLUSTER_ADDRS"},
 		{"looking for vanished shifts", "GONE_SHARE"},
 		{"dead letters", "DLQ_TOPIC"},
-		{"the status page", "HTTP_ADDR"},
 	}
 }
 

@@ -134,6 +134,9 @@ func TestSettingsAreRead(t *testing.T) {
 		{"a sync name joins the transactional id", env{"SYNC_NAME": "leeds"}, nil, (func(c *config) any { return c.transactionalID() }), "slotsync-shifts/leeds"},
 		{"a transactional id of one's own", env{"KAFKA_TRANSACTIONAL_ID": "mine"}, nil, (func(c *config) any { return c.transactionalID() }), "mine"},
 		{"no fence", env{"KAFKA_TRANSACTIONAL_ID": "off"}, nil, (func(c *config) any { return c.transactionalID() }), ""},
+		{"health anywhere", env{"HTTP_ADDR": ":8080"}, nil, func(c *config) any { return c.HTTP.Addr }, ":8080"},
+		{"health by IPv6", env{"HTTP_ADDR": "[::1]:8080"}, nil, func(c *config) any { return c.HTTP.Addr }, "[::1]:8080"},
+		{"health nowhere", env{"HTTP_ADDR": "off"}, nil, func(c *config) any { return c.HTTP.Addr }, ""},
 		{"StatsD", env{"STATSD_HOST": "stats", "STATSD_PORT": "9125", "DD_AGENT_HOST": "agent"}, nil, (func(c *config) any { return c.statsdAddr() }), "stats:9125"},
 		{"StatsD by IPv6", env{"STATSD_HOST": "::1"}, nil, (func(c *config) any { return c.statsdAddr() }), "[::1]:8125"},
 		{"the agent by host", env{"DD_AGENT_HOST": "agent"}, nil, (func(c *config) any { return c.statsdAddr() }), "agent:8125"},
@@ -209,6 +212,11 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"DD_DOGSTATSD_URL", "http://agent", "udp://"},
 		{"DD_ENV", "a|b", "tag"},
 		{"METRICS_NAMESPACE", "slot sync", "letters"},
+		{"HTTP_ADDR", "8080", "host:port"},
+		{"HTTP_ADDR", "localhost", "host:port"},
+		{"HTTP_ADDR", ":0", "host:port"},
+		{"HTTP_ADDR", "http://localhost:8080", "host:port"},
+		{"HTTP_ADDR", "user@localhost:8080", "host:port"},
 		{"LOG_LEVEL", "loud", "debug"},
 		{"LOG_FORMAT", "xml", "json"},
 		{"WIW_KEY_FILE", "/does/not/exist", "cannot be read"},
@@ -223,7 +231,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REDIS_SENTINEL_MASTER", "m", "not supported yet"},
 		{"REDIS_CLUSTER_ADDRS", "a:1", "not supported yet"},
 		{"DLQ_TOPIC", "dead", "not supported yet"},
-		{"HTTP_ADDR", ":8080", "not supported yet"},
 		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
 		t.Run(fmt.Sprintf("%s=%q", c.name, c.value), func(t *testing.T) {
@@ -243,7 +250,7 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 }
 
 func TestWhatWillComeCanBeSwitchedOff(t *testing.T) {
-	loadOK(t, minimal(env{"KAFKA_TLS": "false", "DLQ_TOPIC": "off", "HTTP_ADDR": "off", "SYNC_DELETES": "OFF"}))
+	loadOK(t, minimal(env{"KAFKA_TLS": "false", "DLQ_TOPIC": "off", "SYNC_DELETES": "OFF"}))
 }
 
 func TestAllFaultsAreReportedTogether(t *testing.T) {

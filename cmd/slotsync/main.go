@@ -2,6 +2,9 @@
 //
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
+//	slotsync tail       the topic's records as lines of JSON
+//	slotsync schemas    the Avro schemas: show, check, register
+//	slotsync health     asks the running worker whether it is alive
 //	slotsync version    module version, commit, Go version
 //	slotsync --help     every setting, its variables and its default
 package main
@@ -21,6 +24,8 @@ import (
 )
 
 func main() {
+	// Who has stopped reading what we print ends a write with an error, not the program with a signal.
+	signal.Ignore(syscall.SIGPIPE)
 	err := run(untilSignal(), os.Args[1:], environment(), os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "slotsync:", err)
@@ -73,18 +78,38 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return nil // the help page was all
 	case "version":
 		return printVersion(stdout)
+	case "health":
+		return probe(ctx, cfg, stdout)
 	}
 	screen := newScreen(stderr)
 	log := newLog(screen, cfg)
 	for _, text := range cfg.warnings {
 		log.Warn("setting", "warning", text)
 	}
+	switch cfg.command {
+	case "tail":
+		return tail(ctx, cfg, log, stdout)
+	case "schemas show":
+		return showSchemas(ctx, cfg, stdout)
+	case "schemas check":
+		return checkSchemas(ctx, cfg, stdout)
+	case "schemas register":
+		return registerSchemas(ctx, cfg, stdout)
+	}
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
+	watch := newObserver(cfg, log, stats, screen)
+	if cfg.HTTP.Addr != "" && !cfg.Once {
+		server, err := serve(cfg.HTTP.Addr, watch.health.handler(), log)
+		if err != nil {
+			return err
+		}
+		defer closeInto(&err, server, "close HTTP_ADDR")
+	}
 	if !cfg.Once {
 		stats.starting()
 	}
-	return work(ctx, cfg, log, stats, newObserver(cfg, log, stats, screen))
+	return work(ctx, cfg, log, watch)
 }
 
 // closeInto closes c and lets its error be the result, if there is no other.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
 )
 
 // How a pass can end.
@@ -30,6 +31,7 @@ type observer struct {
 	log      *slog.Logger
 	stats    *metrics
 	screen   *screen
+	health   *health
 	readable bool          // the log is for people
 	wait     time.Duration // after a pass; negative: there is no next one
 
@@ -45,7 +47,7 @@ type observer struct {
 var _ shiftsync.Observer = (*observer)(nil)
 
 func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) *observer {
-	o := &observer{log: log, stats: stats, screen: screen, readable: readable(screen, cfg), wait: cfg.Sync.Wait}
+	o := &observer{log: log, stats: stats, screen: screen, health: newHealth(cfg), readable: readable(screen, cfg), wait: cfg.Sync.Wait}
 	if cfg.Once {
 		o.wait = -1
 	}
@@ -55,6 +57,7 @@ func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) 
 // Standby logs at once, and then each minute while nothing changes.
 func (o *observer) Standby(holder string) {
 	o.stats.holds(false, true)
+	o.health.standby()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if holder == o.holder && time.Since(o.logged) < standbyEvery {
@@ -73,6 +76,7 @@ func (o *observer) Lost() {
 // Took logs the begin of a tenure.
 func (o *observer) Took(open int) {
 	o.stats.holds(true, false)
+	o.health.took()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holder = ""
@@ -82,16 +86,27 @@ func (o *observer) Took(open int) {
 // Reading starts the pass's clock and counts.
 func (o *observer) Reading() {
 	o.stats.reading()
+	o.health.progress()
 	o.screen.begin()
 }
 
 // Batch measures, and shows how far the pass is.
 func (o *observer) Batch(t shiftsync.Tally) {
 	o.stats.batch(t)
+	o.health.progress()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sofar.Add(t)
 	o.screen.show(o.sofar.Fetched, o.sofar.Published)
+}
+
+// Asked measures an attempt to get an answer of the API.
+func (o *observer) Asked(r wiw.Response) {
+	o.health.progress()
+	o.stats.request(r.Class, r.Latency)
+	if r.Remaining >= 0 {
+		o.stats.remaining(r.Remaining)
+	}
 }
 
 // SetAside names the first shifts of a pass, and Done counts the rest: a thousand bad shifts have one cause.
@@ -109,6 +124,9 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 	o.screen.end()
 	if rep.Pass != "" && !stopped(err) { // else no pass had begun, or none had the chance to end
 		o.stats.done(rep, resultOf(rep, err))
+	}
+	if !stopped(err) {
+		o.health.done(rep, resultOf(rep, err), err)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,6 +13,8 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/slotsync/slotsync/publish"
 )
 
 func parseInt[T int | int32 | int64](text string, _ *kong.Tag) (T, error) {
@@ -60,6 +62,25 @@ func parseSize(text string, _ *kong.Tag) (byteSize, error) {
 		return 0, fmt.Errorf("must be a size like 512MiB or 2GiB, not %q", text)
 	}
 	return byteSize(n * unit), nil
+}
+
+// parseStart reads beginning, end, an instant, or how long ago it was.
+func parseStart(text string, tag *kong.Tag) (publish.Start, error) {
+	trimmed := strings.TrimSpace(text)
+	switch strings.ToLower(trimmed) {
+	case "beginning":
+		return publish.Beginning(), nil
+	case "end":
+		return publish.End(), nil
+	}
+	if at, err := time.Parse(time.RFC3339, trimmed); err == nil {
+		return publish.Since(at), nil
+	}
+	ago, err := parseDuration(trimmed, tag)
+	if err != nil || ago < 0 {
+		return publish.Start{}, fmt.Errorf("must be beginning, end, a time like 2026-11-21T06:00:00Z, or an age like 15m, not %q", text)
+	}
+	return publish.Since(time.Now().Add(-ago)), nil
 }
 
 func parseBool(text string, _ *kong.Tag) (bool, error) {
@@ -126,6 +147,20 @@ func parseHostPorts(text string, _ *kong.Tag) (hostPorts, error) {
 		return nil, errors.New("must be a comma list of host:port, and has none")
 	}
 	return out, nil
+}
+
+// parseListen reads an address to listen on, which may leave out the host. Off is none.
+func parseListen(text string, _ *kong.Tag) (string, error) {
+	trimmed := strings.TrimSpace(text)
+	if off, err := parseBool(trimmed, nil); err == nil && !off || trimmed == "" {
+		return "", nil
+	}
+	host, port, err := net.SplitHostPort(trimmed)
+	n, notNumber := strconv.ParseUint(port, 10, 16)
+	if err != nil || notNumber != nil || n == 0 || host != "" && !isHost(host) {
+		return "", fmt.Errorf("must be host:port to listen on, like 127.0.0.1:8080 or :8080, or off, not %q", text)
+	}
+	return trimmed, nil
 }
 
 func parseHost(text string, _ *kong.Tag) (string, error) {

@@ -16,8 +16,8 @@ import (
 )
 
 // work connects the adapters with the core and runs it: one pass, or passes until ctx ends.
-func work(ctx context.Context, cfg *config, log *slog.Logger, stats *metrics, watch *observer) (err error) {
-	source, err := newSource(cfg, log, stats)
+func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (err error) {
+	source, err := newSource(cfg, log, watch)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, stats *metrics, wa
 	return runUntilMoved(ctx, w)
 }
 
-func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, error) {
+func newSource(cfg *config, log *slog.Logger, watch *observer) (*wiw.Client, error) {
 	source, err := wiw.New(wiw.Config{
 		URL:       cfg.WIW.URL.Reveal(),
 		Token:     wiw.StaticToken(cfg.WIW.Token.Reveal()),
@@ -81,12 +81,8 @@ func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, erro
 		Rate:      cfg.WIW.Rate,
 		MaxBytes:  int64(cfg.WIW.MaxBytes),
 		Timeout:   cfg.WIW.Timeout,
-		OnResponse: func(r wiw.Response) {
-			stats.request(r.Class, r.Latency)
-			if r.Remaining >= 0 {
-				stats.remaining(r.Remaining)
-			}
-		},
+
+		OnResponse: watch.Asked,
 		OnNotice: func(n wiw.Notice) {
 			log.Warn("when i work: "+n.Text, "field", n.Field, "form", n.Form)
 		},
@@ -97,7 +93,7 @@ func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, erro
 	return source, nil
 }
 
-func newEncoder(cfg *config) (*publish.Avro, error) {
+func newRegistry(cfg *config) (*publish.Registry, error) {
 	registry, err := publish.NewRegistry(cfg.Registry.URL.Reveal(), publish.RegistryOptions{
 		Login: func() (publish.Credentials, error) {
 			switch {
@@ -111,6 +107,14 @@ func newEncoder(cfg *config) (*publish.Avro, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("schema registry: %w", err)
+	}
+	return registry, nil
+}
+
+func newEncoder(cfg *config) (*publish.Avro, error) {
+	registry, err := newRegistry(cfg)
+	if err != nil {
+		return nil, err
 	}
 	encoder, err := publish.NewAvro(registry, cfg.Kafka.Topic, publish.AvroOptions{
 		Namespace: cfg.Kafka.SchemaName,

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/slotsync/slotsync/cmd/mini/world"
+	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
+)
+
+func TestHealthFollowsTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// A minute between passes; a turn at the API takes a second, an answer's byte 30: 3m1s of patience.
+		w := watch(t, false, env{"SYNC_SLEEP_PERIOD_SECONDS": "60"})
+		const patience = 3*time.Minute + time.Second
+		pass := report(shiftsync.Tally{Fetched: 7, Unchanged: 5, Published: 1, StillAside: 1})
+		pending := pass
+		pending.Pending = 3
+		expect := func(claim, state string, alive, ready bool, reason string) {
+			t.Helper()
+			c := w.health.condition()
+			if c.State != state || c.Alive != alive || c.Ready != ready || !strings.Contains(c.Reason, reason) || (c.Reason == "") != c.Ready {
+				t.Errorf("%s: got %+v, want %s, alive %v, ready %v, %q", claim, c, state, alive, ready, reason)
+			}
+			if strings.Contains(c.Reason, "\n") {
+				t.Errorf("%s: got more than a line: %q", claim, c.Reason)
+			}
+		}
+		after := func(d time.Duration) { <-time.After(d) }
+
+		expect("at first", stateStarting, true, false, "no pass has ended")
+		w.Done(shiftsync.Report{}, errors.New("find the kafka cluster: refused"))
+		expect("Kafka is not there", stateStarting, true, false, "refused")
+		after(time.Minute + patience)
+		expect("just in time", stateStarting, true, false, "refused")
+		after(time.Second)
+		expect("too late", stateStarting, false, false, "no sign of life for 4m2s, 4m1s would be the longest")
+
+		w.Standby("other")
+		expect("standing by", stateStandby, true, true, "")
+		after(patience + time.Second)
+		expect("standing by, in silence", stateStandby, false, false, "no sign of life")
+
+		w.Took(0)
+		expect("the lease", stateActive, true, false, "no pass has ended")
+		for range 5 { // longer than any silence
+			w.Reading()
+			after(patience - time.Second)
+			w.Asked(wiw.Response{Class: "2xx", Remaining: -1})
+			after(patience - time.Second)
+			w.Batch(shiftsync.Tally{Fetched: 500})
+			after(patience - time.Second)
+		}
+		expect("a long pass", stateActive, true, false, "no pass has ended")
+		w.Done(pass, nil)
+		expect("in step", stateActive, true, true, "")
+		if got := w.health.condition().LastPass; got.Result != "ok" || got.Fetched != 7 || got.SetAside != 1 || got.TookMS != 840 {
+			t.Errorf("got the last pass %+v", got)
+		}
+		after(time.Minute + patience + time.Second)
+		expect("no next pass", stateActive, false, false, "no sign of life")
+
+		w.Done(pending, fmt.Errorf("%w: 3 shifts intended", shiftsync.ErrPending))
+		expect("all decided, some pending", stateActive, true, true, "")
+		w.Done(pending, errors.Join(fmt.Errorf("%w: 100 stand", shiftsync.ErrPendingLimit), errors.New("kafka is away")))
+		expect("the limit", stateActive, true, false, "the limit of pending shifts is reached: 100 stand; kafka is away")
+		w.Done(pass, errRedis)
+		expect("a failed pass", stateActive, true, false, errRedis.Error())
+		w.Done(pass, context.Canceled)
+		expect("a stop says nothing new", stateActive, true, false, errRedis.Error())
+		w.Done(pass, nil)
+		expect("trouble is over", stateActive, true, true, "")
+		w.Done(pass, fmt.Errorf("publish: %w", shiftsync.ErrFenced))
+		after(10*time.Minute + patience)
+		expect("a rival, given time", stateActive, true, false, "fenced")
+		w.Took(0)
+		expect("the lease anew", stateActive, true, false, "no pass has ended")
+	})
+}
+
+func TestHealthIsAskedByHTTP(t *testing.T) {
+	w := watch(t, false, nil)
+	for _, c := range []struct {
+		method, path string
+		before       func()
+		code         int
+	}{
+		{"GET", "/healthz", nil, 200},
+		{"HEAD", "/healthz", nil, 200},
+		{"GET", "/readyz", nil, 503},
+		{"HEAD", "/readyz", nil, 503},
+		{"GET", "/readyz", func() { w.Standby("other") }, 200},
+		{"POST", "/healthz", nil, 405},
+		{"DELETE", "/readyz", nil, 405},
+		{"GET", "/", nil, 404},
+		{"GET", "/healthz/", nil, 404},
+	} {
+		if c.before != nil {
+			c.before()
+		}
+		rec := httptest.NewRecorder()
+		w.health.handler().ServeHTTP(rec, httptest.NewRequest(c.method, c.path, nil))
+		if rec.Code != c.code {
+			t.Errorf("%s %s: got %d, want %d", c.method, c.path, rec.Code, c.code)
+		}
+		var told map[string]any
+		if c.method == "GET" && c.code != 404 {
+			if err := json.Unmarshal(rec.Body.Bytes(), &told); err != nil || told["state"] == nil {
+				t.Errorf("%s %s: got %q, %v", c.method, c.path, rec.Body, err)
+			}
+		}
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for addr, want := range map[string]string{
+		":80":            "127.0.0.1:80",
+		"0.0.0.0:80":     "127.0.0.1:80",
+		"[::]:80":        "[::1]:80",
+		"[::1]:80":       "[::1]:80",
+		"10.0.0.1:80":    "10.0.0.1:80",
+		"worker.test:80": "worker.test:80",
+	} {
+		if got := reachable(addr); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// freeAddr returns an address on loopback where nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestAProbeAsksTheRunningWorker(t *testing.T) {
+	w := start(t, world.Options{Shifts: 5, Partitions: 2})
+	settings := env{"HTTP_ADDR": freeAddr(t), "SYNC_SLEEP_PERIOD_SECONDS": "0"}
+	probe := func(args ...string) (out, log string, code int) {
+		return call(t, w, settings, append([]string{"health"}, args...)...)
+	}
+	if _, log, code := probe(); code != 1 || !strings.Contains(log, "ask the worker at 127.0.0.1:") {
+		t.Errorf("nobody listens: got exit %d, %s", code, log)
+	}
+
+	passes := &passLog{news: make(chan string, 100)}
+	ctx, stop := context.WithCancel(t.Context())
+	all := w.Env()
+	for k, v := range settings {
+		all[k] = v
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, nil, func(name string) string { return all[name] }, io.Discard, passes) }()
+
+	passes.wait(t, "pass done")
+	for _, args := range [][]string{nil, {"--ready"}} {
+		out, log, code := probe(args...)
+		if code != 0 || !strings.Contains(out, `"state":"active"`) || !strings.Contains(out, `"fetched":`) {
+			t.Errorf("%v: got exit %d\n%s%s", args, code, out, log)
+		}
+	}
+	w.API.Fail(-1, wiwtest.Status(http.StatusForbidden, `{"error":"no"}`))
+	passes.wait(t, "pass failed")
+	if out, log, code := probe("--ready"); code != 1 || !strings.Contains(log, "not ready: ") || !strings.Contains(out, `"result":"failed"`) {
+		t.Errorf("after a failed pass: got exit %d\n%s%s", code, out, log)
+	}
+	if _, log, code := probe(); code != 0 {
+		t.Errorf("a failed pass is a sign of life: got exit %d, %s", code, log)
+	}
+	// Another worker on the same address.
+	if _, log, code := call(t, w, env{"HTTP_ADDR": settings["HTTP_ADDR"], "WIW_KEY": "x"}); code != 1 || !strings.Contains(log, "address already in use") {
+		t.Errorf("a port in use: got exit %d, %s", code, log)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	l, err := net.Listen("tcp", settings["HTTP_ADDR"])
+	if err != nil {
+		t.Errorf("the worker has ended, and its server has not: %v", err)
+	} else {
+		l.Close()
+	}
+}
+
+func TestAProbeThatCannotAsk(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	defer other.Close()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	for _, c := range []struct {
+		claim, addr string
+		code        int
+		says        string
+	}{
+		{"no address", "", 2, "HTTP_ADDR (--http-addr) is not set"},
+		{"switched off", "off", 2, "HTTP_ADDR (--http-addr) is not set"},
+		{"no host:port", "here", 2, "HTTP_ADDR must be host:port"},
+		{"another program", other.Listener.Addr().String(), 1, "another program"},
+		{"no answer", mute.Addr().String(), 1, "deadline exceeded"},
+	} {
+		began := time.Now()
+		err := run(t.Context(), []string{"health"}, env{"HTTP_ADDR": c.addr}.get, io.Discard, io.Discard)
+		if exitCode(err) != c.code || !strings.Contains(fmt.Sprint(err), c.says) || time.Since(began) > 5*time.Second {
+			t.Errorf("%s: got %v after %s, want exit %d and %q", c.claim, err, time.Since(began), c.code, c.says)
+		}
+	}
+}
+
+func TestOncePassesServeNoHealth(t *testing.T) {
+	w := start(t, world.Options{Shifts: 5, Partitions: 1})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, code, log := once(t, w, env{"HTTP_ADDR": l.Addr().String()}); code != 0 {
+		t.Errorf("got exit %d\n%s", code, log)
+	}
+}
+
+func TestTheServerEndsWhileAnAnswerIsUnderWay(t *testing.T) {
+	began, release := make(chan struct{}), make(chan struct{})
+	addr := freeAddr(t)
+	s, err := serve(addr, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(began); <-release }), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var client sync.WaitGroup
+	client.Go(func() {
+		res, err := http.Get("http://" + addr)
+		if err == nil {
+			res.Body.Close()
+		}
+	})
+	<-began
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	client.Wait()
+}
+
+// passLog is a log that tells the messages that begin with pass.
+type passLog struct {
+	bytes.Buffer
+	news chan string
+}
+
+func (p *passLog) Write(b []byte) (int, error) {
+	var entry struct{ Msg string }
+	if json.Unmarshal(b, &entry) == nil && strings.HasPrefix(entry.Msg, "pass ") {
+		select {
+		case p.news <- entry.Msg:
+		default:
+		}
+	}
+	return len(b), nil
+}
+
+func (p *passLog) wait(t *testing.T, msg string) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case got := <-p.news:
+			if got == msg {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("no %q within 20 s", msg)
+		}
+	}
+}

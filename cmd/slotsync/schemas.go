@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/slotsync/slotsync/publish"
+)
+
+// adviceOnRefusal is what helps when the registry does not take our schema.
+const adviceOnRefusal = "see what `slotsync schemas show` prints, and let the subject's compatibility be FULL or a weaker level, " +
+	"or give the registry's user the right to write to the subject, or register the schema by hand"
+
+// showSchemas prints each schema as it would be registered, and what the registry has of its subject.
+func showSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
+	subjects, err := prospects(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	var page bytes.Buffer
+	for i, p := range subjects {
+		if i > 0 {
+			page.WriteByte('\n')
+		}
+		fmt.Fprintf(&page, "%s: %s\n%s\n", p.Subject, newest(p), outlook(p))
+		if err := json.Indent(&page, []byte(p.Ours), "", "  "); err != nil {
+			return fmt.Errorf("show %s: %w", p.Subject, err)
+		}
+		page.WriteByte('\n')
+	}
+	_, err = stdout.Write(page.Bytes())
+	return err
+}
+
+// checkSchemas prints a line for each subject, and fails if one of our schemas is not registered and could not be.
+func checkSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
+	subjects, err := prospects(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return judge(subjects, stdout)
+}
+
+// registerSchemas registers both schemas, or none if it is known beforehand that one would be refused.
+func registerSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
+	willing := *cfg
+	willing.Registry.Register = true // that is what was asked for
+	subjects, err := prospects(ctx, &willing)
+	if err != nil {
+		return err
+	}
+	if err := judge(subjects, io.Discard); err != nil {
+		return fmt.Errorf("nothing was registered: %w", err)
+	}
+	encoder, err := newEncoder(&willing)
+	if err != nil {
+		return err
+	}
+	found, err := encoder.Prepare(ctx)
+	if err != nil {
+		return err
+	}
+	if len(found.Notices) > 0 {
+		return fmt.Errorf("%s: %s", strings.Join(found.Notices, "; "), adviceOnRefusal)
+	}
+	_, err = fmt.Fprintf(stdout, "%s: schema id %d\n%s: schema id %d\n", subjects[0].Subject, found.Key, subjects[1].Subject, found.Value)
+	return err
+}
+
+func prospects(ctx context.Context, cfg *config) ([]publish.Prospect, error) {
+	encoder, err := newEncoder(cfg)
+	if err != nil {
+		return nil, err
+	}
+	key, value, err := encoder.Prospects(ctx)
+	return []publish.Prospect{key, value}, err
+}
+
+// judge prints how each subject stands, and returns an error that says which of them are not well.
+func judge(subjects []publish.Prospect, stdout io.Writer) error {
+	var faults []error
+	for _, p := range subjects {
+		if _, err := fmt.Fprintf(stdout, "%s: %s; %s\n", p.Subject, newest(p), outlook(p)); err != nil {
+			return err
+		}
+		switch {
+		case p.Err != nil:
+			faults = append(faults, fmt.Errorf("%s: %w", p.Subject, p.Err))
+		case !p.Fits:
+			faults = append(faults, fmt.Errorf("%s: %s", p.Note, adviceOnRefusal))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func newest(p publish.Prospect) string {
+	if p.Latest.ID == 0 {
+		return "no version yet"
+	}
+	return fmt.Sprintf("the newest is version %d, schema id %d", p.Latest.Version, p.Latest.ID)
+}
+
+// outlook says what would be written with.
+func outlook(p publish.Prospect) string {
+	switch {
+	case p.Err != nil:
+		return "there is nothing to write with"
+	case p.ID == 0:
+		return "ours would be registered"
+	case p.Note != "":
+		return fmt.Sprintf("schema id %d would be used, which is not ours", p.ID)
+	default:
+		return fmt.Sprintf("schema id %d is used", p.ID)
+	}
+}
