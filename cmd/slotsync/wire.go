@@ -71,10 +71,23 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, stats *metrics, wa
 	return runUntilMoved(ctx, w)
 }
 
-func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, error) {
-	source, err := wiw.New(wiw.Config{
+// source is the API, and the session that it is read in.
+type source struct {
+	*wiw.Client
+	session *session
+}
+
+// Close drops the connections to both.
+func (s *source) Close() error { return errors.Join(s.Client.Close(), s.session.Close()) }
+
+func newSource(cfg *config, log *slog.Logger, stats *metrics) (*source, error) {
+	session, err := newSession(cfg, log, stats)
+	if err != nil {
+		return nil, fmt.Errorf("when i work: login: %w", err)
+	}
+	client, err := wiw.New(wiw.Config{
 		URL:       cfg.WIW.URL.Reveal(),
-		Token:     wiw.StaticToken(cfg.WIW.Token.Reveal()),
+		Token:     session.Token,
 		UserID:    cfg.WIW.UserID,
 		Include:   cfg.WIW.Include,
 		SliceDays: cfg.WIW.SliceDays,
@@ -92,9 +105,9 @@ func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, erro
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("when i work: %w", err)
+		return nil, errors.Join(fmt.Errorf("when i work: %w", err), session.Close())
 	}
-	return source, nil
+	return &source{client, session}, nil
 }
 
 func newEncoder(cfg *config) (*publish.Avro, error) {
