@@ -62,6 +62,7 @@ type Request struct {
 	Query  url.Values
 	Header http.Header
 	Body   []byte
+	Token  bool // it came with a good one
 }
 
 // New returns a server that holds made-up shifts.
@@ -224,8 +225,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body := bodyOf(r)
 	s.mu.Lock()
-	s.log = append(s.log, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body})
 	good := s.good(given)
+	s.log = append(s.log, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body, Token: good})
 	s.mu.Unlock()
 
 	switch {
