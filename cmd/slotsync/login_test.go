@@ -110,13 +110,25 @@ func loop(t *testing.T, w *world.World, settings map[string]string) (log *passes
 }
 
 func TestALoginOpensTheAPI(t *testing.T) {
-	for claim, path := range map[string]string{"in the present form": "/login", "in the older form": "/2/login"} {
-		t.Run(claim, func(t *testing.T) {
+	for _, c := range []struct{ claim, path, token string }{
+		{"in the present form", "/login", ""},
+		{"in the older form", "/2/login", ""},
+		{"beside a token, which is not used", "/login", "a-token"},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
 			w, settings := loginWorld(t, 0)
-			settings["WIW_LOGIN_URL"] = w.APIURL + path
+			settings["WIW_LOGIN_URL"], settings["WIW_KEY"] = w.APIURL+c.path, c.token
 			rep, code, log := once(t, w, settings)
 			if code != 0 || published(rep) != len(truth(w)) || w.API.Logins() != 1 {
 				t.Errorf("got exit %d, %d published after %d logins\n%s", code, published(rep), w.API.Logins(), log)
+			}
+			if warned := strings.Contains(log, "WIW_KEY is set beside a login"); warned != (c.token != "") {
+				t.Errorf("got the warning: %v\n%s", warned, log)
+			}
+			for _, r := range w.API.Requests() {
+				if c.token != "" && r.Header.Get("W-Token") == c.token {
+					t.Error("the token was used")
+				}
 			}
 			inStep(t, w)
 			noSecret(t, w, log)

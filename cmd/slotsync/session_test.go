@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/slotsync/slotsync/wiw"
 	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
 
@@ -149,6 +150,33 @@ func TestALateLoginIsWarnedOfAsSeldomAsAnEndingToken(t *testing.T) {
 		}
 		if _, hours := s.warnings(t); !slices.Equal(hours, []float64{48, 24, 6, 1}) {
 			t.Errorf("warned with %v hours left", hours)
+		}
+	})
+}
+
+func TestALoginThatWorksWarnsOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := wiwtest.New(wiwtest.Options{})
+		api.SetLogin(wiwtest.Login{DeveloperKey: loginKey, Email: loginEmail, Password: loginPassword, Life: time.Hour})
+		login, err := wiw.NewLogin(wiw.LoginConfig{Transport: api, Credentials: func() (wiw.Credentials, error) {
+			return wiw.Credentials{DeveloperKey: loginKey, Email: loginEmail, Password: loginPassword}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := openSession(t, env{"WIW_KEY": "", "WIW_DEVELOPER_KEY": loginKey, "WIW_EMAIL": loginEmail, "WIW_PASSWORD": loginPassword})
+		s.from = login.Token
+		for range 100 {
+			if _, err := s.Token(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			if left, _ := s.stats.gauge(metricToken); left < 20*60 {
+				t.Errorf("got %v s left", left)
+			}
+			<-time.After(5 * time.Minute)
+		}
+		if texts, _ := s.warnings(t); len(texts) > 0 {
+			t.Errorf("got %q", texts)
 		}
 	})
 }
