@@ -95,10 +95,16 @@ func loop(t *testing.T, w *world.World, settings map[string]string) (log *passes
 	t.Helper()
 	env := w.Env()
 	maps.Copy(env, settings)
+	return loopIn(t, env)
+}
+
+// loopIn runs the program with these variables and no other.
+func loopIn(t *testing.T, env map[string]string, args ...string) (log *passes, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	log = newPasses()
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, nil, func(name string) string { return env[name] }, io.Discard, log) }()
+	go func() { ended <- run(ctx, args, func(name string) string { return env[name] }, io.Discard, log) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
