@@ -247,7 +247,6 @@ func (p *pass) settle(stop, ctx context.Context) error {
 			return nil
 		}
 		if stop.Err() != nil && p.t.Err() == nil {
-			p.t.doubt.Store(true)
 			return errStopped
 		}
 	}

@@ -30,16 +30,16 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 	watch.stop()
 	c.report(res, time.Since(began))
 	if err != nil {
-		var outer *url.Error
-		if errors.As(err, &outer) {
-			err = outer.Err // the rest is the address, which name tells without its query
-		}
-		return &failure{verdict: again, err: watch.explain(ctx, err)}
+		return &failure{verdict: again, err: watch.explain(ctx, withoutAddress(err))}
 	}
 	defer res.Body.Close()
 
 	if res.StatusCode != http.StatusOK {
-		return c.refusal(res, watch.reader(res.Body), token)
+		return refusal(res, watch.reader(res.Body), hints{
+			unauthorized: "is WIW_KEY (or the login) still good, and WIW_USER_ID a user of its workplace?",
+			forbidden:    "WIW_USER_ID must be a user (not an account) who may see these shifts",
+			address:      "WIW_URL must be the API itself",
+		}, token)
 	}
 	body, err := decompressed(res, watch.reader(res.Body))
 	if err != nil {
@@ -54,6 +54,15 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 		f.err = watch.explain(ctx, f.err)
 	}
 	return f
+}
+
+// withoutAddress takes away what http.Client adds to an error: the address, which error texts tell without its query.
+func withoutAddress(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		return outer.Err
+	}
+	return err
 }
 
 func (c *Client) report(res *http.Response, latency time.Duration) {

@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,17 +51,6 @@ type Config struct {
 	// Transport replaces the HTTP connection, for tests. It must end a response's body when the request's context
 	// ends.
 	Transport http.RoundTripper
-}
-
-// TokenSource returns the session token to send. It is asked before each request with an empty refused. When the API
-// refuses a token, it is asked once more with that token: one that can get another returns it, one that cannot
-// returns the same again.
-type TokenSource func(ctx context.Context, refused string) (string, error)
-
-// StaticToken returns a TokenSource that knows one token.
-func StaticToken(token string) TokenSource {
-	token = strings.TrimSpace(token)
-	return func(context.Context, string) (string, error) { return token, nil }
 }
 
 // Response is one attempt to get an answer.
@@ -118,6 +106,7 @@ func New(cfg Config) (*Client, error) {
 		timeout:  cmp.Or(cfg.Timeout, 30*time.Second),
 		observe:  cfg.OnResponse,
 		notes:    notes{tell: cfg.OnNotice},
+		hold:     hold{least: 30 * time.Second, most: 15 * time.Minute},
 	}
 	perMinute := cmp.Or(cfg.Rate, 60)
 	// The slices of one pass may go out in a row, as long as the minute's sum stays about right.
@@ -129,12 +118,16 @@ func New(cfg Config) (*Client, error) {
 		c.transport = newTransport()
 		through = c.transport
 	}
-	c.http = &http.Client{
+	c.http = newHTTP(through)
+	return c, nil
+}
+
+func newHTTP(through http.RoundTripper) *http.Client {
+	return &http.Client{
 		Transport: through,
-		// The token must not follow to wherever an answer points.
+		// Secrets must not follow to wherever an answer points.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return c, nil
 }
 
 // The API cuts longer windows, silently.
@@ -277,9 +270,10 @@ func (c *Client) address(q question) *url.URL {
 	return u
 }
 
-// name returns the endpoint for error texts: without query, and without a password.
-func (c *Client) name(q question) string {
-	u := c.address(q)
-	u.User = nil
-	return "GET " + u.String()
+func (c *Client) name(q question) string { return http.MethodGet + " " + shown(c.address(q)) }
+
+// shown returns a URL for error texts: without query, and without a password.
+func shown(u *url.URL) string {
+	bare := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	return bare.String()
 }

@@ -11,10 +11,8 @@ import (
 )
 
 const (
-	maxAttempts = 4                // of one request, renewed tokens not counted
-	maxWait     = time.Minute      // between two attempts
-	minHold     = 30 * time.Second // after a refusal; doubled with each one that follows
-	maxHold     = 15 * time.Minute
+	maxAttempts = 4           // of one request, renewed tokens not counted
+	maxWait     = time.Minute // between two attempts
 )
 
 // verdict is what an attempt that went wrong says about the next one.
@@ -45,6 +43,37 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 	if err := c.hold.check(token); err != nil {
 		return fmt.Errorf("%s: %w", c.name(q), err)
 	}
+	renewed := false
+	f, err := persist(ctx, c.name(q), func() *failure {
+		f := c.attempt(ctx, token, q, add)
+		if f == nil || f.verdict != refused || renewed || ctx.Err() != nil {
+			return f
+		}
+		renewed = true
+		other, err := c.tokenFor(ctx, token)
+		switch {
+		case err != nil:
+			return &failure{verdict: stopped, err: err}
+		case other == token:
+			return f
+		}
+		token = other
+		return c.attempt(ctx, token, q, add)
+	})
+	switch {
+	case f == nil:
+		c.hold.end()
+	case f.verdict == refused:
+		c.hold.begin(f, token)
+	case f.wantsRest():
+		c.hold.begin(f, "")
+	}
+	return err
+}
+
+// persist makes attempts until one goes well, or until there is no sense in another. It returns how the last one went
+// wrong, and an error that says which request it was.
+func persist(ctx context.Context, name string, attempt func() *failure) (*failure, error) {
 	waits := backoff.ExponentialBackOff{
 		InitialInterval:     time.Second,
 		RandomizationFactor: 0.5,
@@ -52,56 +81,35 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 		MaxInterval:         15 * time.Second,
 	}
 	waits.Reset()
-	renewed := false
-	for attempt := 1; ; attempt++ {
-		f := c.attempt(ctx, token, q, add)
+	for n := 1; ; n++ {
+		f := attempt()
 		switch {
 		case f == nil:
-			c.hold.end()
-			return nil
+			return nil, nil
 		case f.verdict == stopped:
-			return f.err
+			return f, f.err
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s: %w", c.name(q), context.Cause(ctx))
+			return &failure{verdict: stopped}, fmt.Errorf("%s: %w", name, context.Cause(ctx))
+		case f.verdict != again && f.verdict != busy || f.wait > maxWait:
+			return f, fmt.Errorf("%s: %w", name, f.err)
+		case n == maxAttempts:
+			return f, fmt.Errorf("%s: gave up after %d attempts: %w", name, n, f.err)
 		}
-		if f.verdict == refused && !renewed {
-			renewed = true
-			other, err := c.tokenFor(ctx, token)
-			if err != nil {
-				return err
-			}
-			if other != token {
-				token = other
-				attempt--
-				continue
-			}
+		if err := sleep(ctx, max(waits.NextBackOff(), f.wait)); err != nil {
+			return &failure{verdict: stopped}, fmt.Errorf("%s: %w", name, err)
 		}
-		retry := (f.verdict == again || f.verdict == busy) && f.wait <= maxWait
-		if retry && attempt < maxAttempts {
-			if err := sleep(ctx, max(waits.NextBackOff(), f.wait)); err != nil {
-				return fmt.Errorf("%s: %w", c.name(q), err)
-			}
-			continue
-		}
-
-		err := fmt.Errorf("%s: %w", c.name(q), f.err)
-		if retry {
-			err = fmt.Errorf("%s: gave up after %d attempts: %w", c.name(q), attempt, f.err)
-		}
-		switch {
-		case f.verdict == refused:
-			c.hold.begin(f, token)
-		case f.verdict == away || f.verdict == busy || f.wait > maxWait:
-			c.hold.begin(f, "")
-		}
-		return err
 	}
+}
+
+// wantsRest tells whether whoever answered wants to hear nothing for a while, whatever it would be asked.
+func (f *failure) wantsRest() bool {
+	return f.verdict == away || f.verdict == busy || f.verdict == again && f.wait > maxWait
 }
 
 func (c *Client) tokenFor(ctx context.Context, refused string) (string, error) {
 	token, err := c.token(ctx, refused)
 	if err == nil && token == "" {
-		err = errors.New("none; set WIW_KEY")
+		err = errors.New("none; set WIW_KEY, or a login")
 	}
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
@@ -120,21 +128,23 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// hold keeps a client from asking an API that wants to be left alone.
+// hold keeps a client from asking somebody who wants to be left alone.
 type hold struct {
+	least, most time.Duration // of one hold
+
 	mu    sync.Mutex // guards all below
 	until time.Time
 	step  time.Duration // length of the last hold; 0 after a good answer
 	cause error
-	token string // if not empty, only this token is held back
+	token string // if not empty, only who comes with it is held back
 }
 
-// begin starts a hold: as long as the API asked for and longer each time, within limits.
+// begin starts a hold: as long as was asked for and longer each time, within limits.
 func (h *hold) begin(f *failure, token string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.step = min(maxHold, max(minHold, 2*h.step))
-	h.until = time.Now().Add(min(maxHold, max(h.step, f.wait)))
+	h.step = min(h.most, max(h.least, 2*h.step))
+	h.until = time.Now().Add(min(h.most, max(h.step, f.wait)))
 	h.cause, h.token = f.err, token
 }
 

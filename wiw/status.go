@@ -47,22 +47,29 @@ func (e *StatusError) Error() string {
 	return b.String()
 }
 
-// refusal reads an answer with another status than 200.
-func (c *Client) refusal(res *http.Response, body io.Reader, token string) *failure {
+// hints say what to do about a refusal.
+type hints struct {
+	unauthorized string
+	forbidden    string
+	address      string // what the address must be, when it seems to be another
+}
+
+// refusal reads an answer whose status says that it is not what was asked for.
+func refusal(res *http.Response, body io.Reader, hint hints, secrets ...string) *failure {
 	e := &StatusError{Status: res.StatusCode, Wait: retryAfter(res.Header.Get("Retry-After"))}
 	if body, err := decompressed(res, body); err == nil {
 		// What is broken here, or longer than any error, leaves the status to speak for itself.
 		text, _ := io.ReadAll(io.LimitReader(body, 64<<10))
 		e.Code, e.Message = readError(text)
-		e.clean(token)
+		e.clean(secrets...)
 	}
 	f := &failure{verdict: final, wait: e.Wait, err: e}
 	switch s := res.StatusCode; {
 	case s == http.StatusUnauthorized:
 		f.verdict = refused
-		e.Hint = "is WIW_KEY (or the login) still good, and WIW_USER_ID a user of its workplace?"
+		e.Hint = hint.unauthorized
 	case s == http.StatusForbidden && e.aboutRights():
-		e.Hint = "WIW_USER_ID must be a user (not an account) who may see these shifts"
+		e.Hint = hint.forbidden
 	case s == http.StatusForbidden:
 		// The API's way to say "too many requests".
 		f.verdict = away
@@ -72,9 +79,9 @@ func (c *Client) refusal(res *http.Response, body io.Reader, token string) *fail
 	case s >= 500 || s == http.StatusTeapot || s == http.StatusRequestTimeout || s < 300:
 		f.verdict = again
 	case s < 400:
-		e.Hint = "redirects are not followed; WIW_URL must be the API itself"
+		e.Hint = "redirects are not followed; " + hint.address
 		if to, err := url.Parse(res.Header.Get("Location")); err == nil && to.Host != "" {
-			e.Hint += ", not what sends on to " + clean(to.Host, token)
+			e.Hint += ", not what sends on to " + clean(to.Host, secrets...)
 		}
 	}
 	return f
@@ -87,14 +94,18 @@ func (e *StatusError) aboutRights() bool {
 		strings.Contains(text, "permission") || strings.Contains(text, "do not have access")
 }
 
-func (e *StatusError) clean(token string) {
-	e.Code, e.Message = clean(e.Code, token), clean(e.Message, token)
+func (e *StatusError) clean(secrets ...string) {
+	e.Code, e.Message = clean(e.Code, secrets...), clean(e.Message, secrets...)
 }
 
+const redacted = "[redacted]"
+
 // clean cuts text to 200 bytes and takes out what must not be logged.
-func clean(text, token string) string {
-	if token != "" {
-		text = strings.ReplaceAll(text, token, "[redacted]")
+func clean(text string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, redacted)
+		}
 	}
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == utf8.RuneError || r == '\u2028' || r == '\u2029' {
@@ -105,7 +116,7 @@ func clean(text, token string) string {
 	words := strings.Fields(text)
 	for i, word := range words {
 		if strings.Contains(word, "@") {
-			words[i] = "[redacted]"
+			words[i] = redacted
 		}
 	}
 	text = strings.Join(words, " ")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,11 @@ type config struct {
 	} `embed:"" group:"Window and pace"`
 
 	WIW struct {
-		Token     secret        `name:"wiw-token-file" vars:"WIW_KEY,WIW_TOKEN" file:"" needed:"a session token of When I Work (not the developer key)" placeholder:"PATH" help:"Session token, sent as W-Token."`
+		Token     secret        `name:"wiw-token-file" vars:"WIW_KEY,WIW_TOKEN" file:"" placeholder:"PATH" help:"Session token, sent as W-Token. Required, unless there is a login."`
+		Developer secret        `name:"wiw-developer-key-file" vars:"WIW_DEVELOPER_KEY" file:"" placeholder:"PATH" help:"Developer key, for a login that gets a session token and replaces it before it ends."`
+		Email     string        `name:"wiw-email" vars:"WIW_EMAIL" type:"email" placeholder:"ADDRESS" help:"E-mail address, for a login."`
+		Password  secret        `name:"wiw-password-file" vars:"WIW_PASSWORD" file:"" placeholder:"PATH" help:"Password, for a login."`
+		LoginURL  endpoint      `name:"wiw-login-url" vars:"WIW_LOGIN_URL" schemes:"https,http" default:"https://api.login.wheniwork.com/login" help:"Where to log in. A path that ends in /2/login is the API's older login."`
 		URL       endpoint      `name:"wiw-url" vars:"WIW_URL" schemes:"https,http" default:"https://api.wheniwork.com" help:"Where the API is."`
 		UserID    int64         `name:"wiw-user-id" vars:"WIW_USER_ID" placeholder:"ID" min:"1" help:"User id, sent as W-UserId, for a login with several workplaces."`
 		Include   words         `name:"wiw-include" vars:"WIW_INCLUDE" placeholder:"WORD,..." one_of:"open,allopen,unpublished,all_locations" help:"Shifts to ask for beyond the usual ones: a comma list of open, allopen, unpublished, all_locations."`
@@ -130,7 +135,6 @@ func ignored() []string {
 // who sets KAFKA_TLS does not want to write in the clear.
 func unsupported() []struct{ what, names string } {
 	return []struct{ what, names string }{
-		{"logging in (give WIW_KEY)", "WIW_DEVELOPER_KEY WIW_DEVELOPER_KEY_FILE WIW_EMAIL WIW_PASSWORD WIW_PASSWORD_FILE WIW_LOGIN_URL"},
 		{"TLS to Kafka", "KAFKA_TLS KAFKA_TLS_CA KAFKA_TLS_CERT KAFKA_TLS_KEY KAFKA_TLS_KEY_FILE"},
 		{"SASL to Kafka", "KAFKA_SASL_MECHANISM KAFKA_USERNAME KAFKA_PASSWORD KAFKA_PASSWORD_FILE"},
 		{"own certificates for the registry", "SCHEMA_REGISTRY_TLS_CA SCHEMA_REGISTRY_TLS_CERT SCHEMA_REGISTRY_TLS_KEY SCHEMA_REGISTRY_TLS_KEY_FILE"},
@@ -160,7 +164,8 @@ func (c *config) validate(l *loader) {
 	case user && !c.Registry.Token.Empty():
 		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
 	}
-	if strings.HasPrefix(c.WIW.URL.String(), "http://") && !c.WIW.URL.loopback() {
+	c.validateLogin(l)
+	if c.WIW.URL.inTheClear() {
 		l.warn("WIW_URL is http: the session token and all shifts can be read on the way")
 	}
 	var unused []string
@@ -180,6 +185,51 @@ func (c *config) validate(l *loader) {
 		}
 	}
 }
+
+// validateLogin checks that there is one way to come by a session token.
+func (c *config) validateLogin(l *loader) {
+	parts := []struct {
+		name  string
+		field any
+		given bool
+	}{
+		{"WIW_DEVELOPER_KEY", &c.WIW.Developer, !c.WIW.Developer.Empty()},
+		{"WIW_EMAIL", &c.WIW.Email, c.WIW.Email != ""},
+		{"WIW_PASSWORD", &c.WIW.Password, !c.WIW.Password.Empty()},
+	}
+	given := 0
+	for _, part := range parts {
+		if part.given {
+			given++
+		}
+	}
+	switch {
+	case given == 0 && c.WIW.Token.Empty() && !slices.Contains(spared(c.command), "wiw-token-file"):
+		l.fault(&c.WIW.Token, "is not set: give a session token of When I Work (not the developer key), or let slotsync log in with WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD")
+	case given == 0:
+	case given < len(parts):
+		for _, part := range parts {
+			if !part.given {
+				l.fault(part.field, "is not set: a login needs WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD together")
+			}
+		}
+	default:
+		if !c.WIW.Token.Empty() {
+			l.warn("WIW_KEY is set beside a login and is not used: unset it")
+		}
+		if c.WIW.LoginURL.inTheClear() {
+			l.warn("WIW_LOGIN_URL is http: the developer key and the password can be read on the way")
+		}
+	}
+}
+
+// logsIn tells whether the session token comes from a login.
+func (c *config) logsIn() bool {
+	return !c.WIW.Developer.Empty() && c.WIW.Email != "" && !c.WIW.Password.Empty()
+}
+
+// inTheClear tells whether what is sent to the endpoint can be read by others.
+func (e endpoint) inTheClear() bool { return strings.HasPrefix(e.shown, "http://") && !e.loopback() }
 
 // loopback tells whether the endpoint is on this machine.
 func (e endpoint) loopback() bool {

@@ -64,6 +64,7 @@ func TestDefaults(t *testing.T) {
 		{"SYNC_NAME", cfg.Sync.Name, ""},
 		{"SYNC_DELETES", cfg.Sync.Deletes, "off"},
 		{"WIW_URL", cfg.WIW.URL.Reveal(), "https://api.wheniwork.com"},
+		{"WIW_LOGIN_URL", cfg.WIW.LoginURL.Reveal(), "https://api.login.wheniwork.com/login"},
 		{"WIW_USER_ID", cfg.WIW.UserID, int64(0)},
 		{"WIW_INCLUDE", len(cfg.WIW.Include), 0},
 		{"WIW_SLICE_DAYS", cfg.WIW.SliceDays, 30},
@@ -168,6 +169,9 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"SYNC_DELETES", "all", "must be off"},
 		{"WIW_KEY", "tok\r\nW-UserId: 1", "line ends"},
 		{"WIW_KEY", " tok", "space"},
+		{"WIW_EMAIL", "a b@c.example", "e-mail"},
+		{"WIW_EMAIL", "a@c.example\nb", "e-mail"},
+		{"WIW_LOGIN_URL", "api.login.wheniwork.com", "https://"},
 		{"WIW_URL", "api.wheniwork.com", "https://"},
 		{"WIW_URL", "https://", "without a host"},
 		{"WIW_URL", "https://a:0", "port"},
@@ -221,9 +225,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"LOG_FORMAT", "xml", "json"},
 		{"WIW_KEY_FILE", "/does/not/exist", "cannot be read"},
 		// What comes later is refused, not passed over.
-		{"WIW_DEVELOPER_KEY", "k", "not supported yet"},
-		{"WIW_EMAIL", "a@b.example", "not supported yet"},
-		{"WIW_PASSWORD", "p", "not supported yet"},
 		{"KAFKA_TLS", "true", "not supported yet"},
 		{"KAFKA_SASL_MECHANISM", "PLAIN", "not supported yet"},
 		{"KAFKA_USERNAME", "u", "not supported yet"},
@@ -400,6 +401,92 @@ func TestAnAPIInTheClearIsWarnedOf(t *testing.T) {
 		if got := loadOK(t, minimal(env{"WIW_URL": url})).warnings; len(got) != want {
 			t.Errorf("%s: got warnings %q, want %d", url, got, want)
 		}
+		login := loadOK(t, minimal(env{
+			"WIW_KEY": "", "WIW_DEVELOPER_KEY": "k", "WIW_EMAIL": "a@b.example", "WIW_PASSWORD": "p", "WIW_LOGIN_URL": url + "/login",
+		}))
+		if got := login.warnings; len(got) != want || want > 0 && !strings.HasPrefix(got[0], "WIW_LOGIN_URL ") {
+			t.Errorf("login at %s: got warnings %q, want %d", url, got, want)
+		}
+	}
+}
+
+func TestATokenOrALoginIsNeeded(t *testing.T) {
+	path := file(t, "from-file\n")
+	for _, c := range []struct {
+		claim    string
+		env      env
+		args     []string
+		login    bool
+		faults   []string // the settings that they begin with
+		says     []string
+		warnings int
+	}{
+		{"neither", nil, nil, false, []string{"WIW_KEY"}, []string{"session token", "WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD"}, 0},
+		{"a token", env{"WIW_KEY": "t"}, nil, false, nil, nil, 0},
+		{"a login", env{"WIW_DEVELOPER_KEY": "k", "WIW_EMAIL": " a@b.example ", "WIW_PASSWORD": "p"}, nil, true, nil, nil, 0},
+		{"a login from files", env{"WIW_DEVELOPER_KEY_FILE": path, "WIW_EMAIL": "a@b.example", "WIW_PASSWORD_FILE": path}, nil, true, nil, nil, 0},
+		{"a login by flags", nil, []string{"--wiw-developer-key-file=" + path, "--wiw-email=a@b.example", "--wiw-password-file=" + path}, true, nil, nil, 0},
+		{"both: the login", env{"WIW_KEY": "t", "WIW_DEVELOPER_KEY": "k", "WIW_EMAIL": "a@b.example", "WIW_PASSWORD": "p"}, nil, true, nil, nil, 1},
+		{"half a login", env{"WIW_EMAIL": "a@b.example"}, nil, false, []string{"WIW_DEVELOPER_KEY", "WIW_PASSWORD"}, []string{"together"}, 0},
+		{"half a login beside a token", env{"WIW_KEY": "t", "WIW_DEVELOPER_KEY": "k", "WIW_EMAIL": "a@b.example"}, nil, false, []string{"WIW_PASSWORD"}, []string{"together"}, 0},
+		{"a login with a wrong file", env{"WIW_DEVELOPER_KEY": "k", "WIW_EMAIL": "a@b.example", "WIW_PASSWORD_FILE": "/does/not/exist"}, nil, false, []string{"WIW_PASSWORD_FILE"}, []string{"cannot be read"}, 0},
+		{"an address of the login alone", env{"WIW_KEY": "t", "WIW_LOGIN_URL": "https://api.wheniwork.com/2/login"}, nil, false, nil, nil, 0},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			e := minimal(env{"WIW_KEY": ""})
+			maps.Copy(e, c.env)
+			cfg, err := load(c.args, e.get, new(bytes.Buffer))
+			var faults []string
+			if err != nil {
+				for line := range strings.Lines(err.Error()) {
+					name, _, _ := strings.Cut(line, " ")
+					faults = append(faults, name)
+				}
+			}
+			if !slices.Equal(faults, c.faults) {
+				t.Fatalf("got %v, want faults in %q", err, c.faults)
+			}
+			for _, text := range c.says {
+				if !strings.Contains(err.Error(), text) {
+					t.Errorf("got %v, want %q in it", err, text)
+				}
+			}
+			if strings.Contains(fmt.Sprint(err), "a@b.example") {
+				t.Errorf("the e-mail address is in %v", err)
+			}
+			if err == nil && (cfg.logsIn() != c.login || len(cfg.warnings) != c.warnings || cfg.WIW.Email != strings.TrimSpace(c.env["WIW_EMAIL"]) && len(c.args) == 0) {
+				t.Errorf("got a login: %v, %q, warnings %q", cfg.logsIn(), cfg.WIW.Email, cfg.warnings)
+			}
+		})
+	}
+}
+
+func TestASecretInAFileIsReadAgain(t *testing.T) {
+	path := file(t, "first\n")
+	byFile := loadOK(t, minimal(env{"WIW_KEY": "", "WIW_KEY_FILE": path})).WIW.Token
+	byFlag := loadOK(t, minimal(nil), "--wiw-token-file="+path).WIW.Token
+	byValue := loadOK(t, minimal(nil)).WIW.Token
+	for _, c := range []struct{ content, want, fault string }{
+		{"first\n", "first", ""},
+		{"second", "second", ""},
+		{"", "", "names an empty file"},
+		{"a\nb", "", "line ends"},
+	} {
+		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for name, s := range map[string]secret{"WIW_KEY_FILE ": byFile, "--wiw-token-file ": byFlag} {
+			got, err := s.Fresh()
+			if got != c.want || c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.HasPrefix(err.Error(), name) || !strings.Contains(err.Error(), c.fault)) {
+				t.Errorf("%q: got %q, %v, want %q, %q", c.content, got, err, c.want, c.fault)
+			}
+		}
+	}
+	if got, err := byValue.Fresh(); got != "token-1234" || err != nil {
+		t.Errorf("got %q, %v from no file", got, err)
+	}
+	if got := byFile.Reveal(); got != "first" {
+		t.Errorf("got %q, want what it was", got)
 	}
 }
 
@@ -407,6 +494,9 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	const hidden = "hunter2"
 	e := minimal(env{
 		"WIW_KEY":                              hidden,
+		"WIW_DEVELOPER_KEY":                    hidden + "-key",
+		"WIW_EMAIL":                            "me@example.invalid",
+		"WIW_PASSWORD":                         hidden + "-pass",
 		"SCHEMA_REGISTRY_USERNAME":             "me",
 		"SCHEMA_REGISTRY_PASSWORD":             hidden + "2",
 		"REDIS_HOST":                           "redis://me:" + hidden + "@redis:6379/1",

@@ -13,7 +13,7 @@ import (
 
 // States of a worker, as its health tells them.
 const (
-	stateStarting = "starting" // it has not had the lease, nor seen another one with it
+	stateStarting = "starting" // it does not have the lease, nor has it seen another one with it
 	stateActive   = "active"   // it holds the lease
 	stateStandby  = "standby"  // another worker holds it
 )
@@ -93,6 +93,13 @@ func (h *health) standby() {
 	defer h.mu.Unlock()
 	h.alive(0)
 	h.enter(stateStandby)
+}
+
+func (h *health) lost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive(0)
+	h.enter(stateStarting)
 }
 
 func (h *health) took() {

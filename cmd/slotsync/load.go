@@ -193,6 +193,7 @@ func (l *loader) mappers() []kong.Option {
 		kong.NamedMapper("topic", mapper[string]{l, parseTopic}),
 		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
 		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),
+		kong.NamedMapper("email", mapper[string]{l, parseEmail}),
 		kong.NamedMapper("printable", mapper[string]{l, parsePrintable}),
 		kong.NamedMapper("listen", mapper[string]{l, parseListen}),
 		kong.NamedMapper("host", mapper[string]{l, parseHost}),
@@ -227,17 +228,28 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		return nil
 	}
 	text := fmt.Sprint(token.Value)
-	if target.Type() == reflect.TypeFor[secret]() && m.l.source[v] == "" {
-		// From a flag, which holds a path.
-		if text, err = readSecret(text); err != nil {
-			m.l.faultIn(v, err.Error())
-			return nil
+	var file *secretFile
+	if target.Type() == reflect.TypeFor[secret]() {
+		switch source := m.l.source[v]; {
+		case source == "":
+			// From a flag, which holds a path.
+			file = &secretFile{"--" + v.Name, text}
+			if text, err = readSecret(text); err != nil {
+				m.l.faultIn(v, err.Error())
+				return nil
+			}
+		case !slices.Contains(variables(v), source):
+			file = &secretFile{source, m.l.getenv(source)}
 		}
 	}
 	value, err := m.parse(text, v.Tag)
 	if err != nil {
 		m.l.faultIn(v, err.Error())
 		return nil
+	}
+	if s, ok := any(value).(secret); ok {
+		s.file = file
+		value = any(s).(T)
 	}
 	target.Set(reflect.ValueOf(value))
 	return nil

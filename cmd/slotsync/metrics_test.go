@@ -315,6 +315,7 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m.reading()
 	m.request("2xx", time.Second)
 	m.remaining(59)
+	m.tokenLeft(time.Hour)
 	all := shiftsync.Tally{}
 	for v, i := reflect.ValueOf(&all).Elem(), 0; i < v.NumField(); i++ {
 		v.Field(i).SetInt(1)

@@ -70,6 +70,7 @@ func (o *observer) Standby(holder string) {
 // Lost tells that this worker has stopped being the holder.
 func (o *observer) Lost() {
 	o.stats.holds(false, false)
+	o.health.lost()
 	o.log.Warn("lost the lease: it could not be renewed in time")
 }
 

@@ -166,9 +166,12 @@ func TestResultsAreMeasured(t *testing.T) {
 func TestALostLeaseIsNotHeldAnyMore(t *testing.T) {
 	w := watch(t, false, nil)
 	w.Took(0)
-	w.Done(report(shiftsync.Tally{}), fmt.Errorf("renew: %w", shiftsync.ErrLeaseLost))
+	w.Lost()
 	if active, _ := w.stats.gauge(metricActive); active != 0 {
 		t.Errorf("got active %v, want 0", active)
+	}
+	if c := w.health.condition(); c.State != stateStarting {
+		t.Errorf("got state %q, want %q", c.State, stateStarting)
 	}
 }
 

@@ -215,6 +215,15 @@ func parseSecret(text string, _ *kong.Tag) (secret, error) {
 	return newSecret(text), nil
 }
 
+// parseEmail is generous, and quotes nothing: whose address it is does not belong into logs.
+func parseEmail(text string, _ *kong.Tag) (string, error) {
+	address := strings.TrimSpace(text)
+	if address == "" || strings.ContainsFunc(address, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+		return "", errors.New("must be an e-mail address")
+	}
+	return address, nil
+}
+
 func parsePrintable(text string, _ *kong.Tag) (string, error) {
 	if strings.ContainsFunc(text, unicode.IsControl) {
 		return "", errors.New("must not hold line ends or other control characters")

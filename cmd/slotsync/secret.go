@@ -12,9 +12,16 @@ const redacted = "[redacted]"
 type secret struct {
 	// A pointer, because fmt calls no method of a value in an unexported field: there, too, it shows no text.
 	text *string
+	file *secretFile // where it came from; nil: not from a file
 }
 
-func newSecret(text string) secret { return secret{&text} }
+// secretFile is a file that holds a secret.
+type secretFile struct {
+	setting string // that names it
+	path    string
+}
+
+func newSecret(text string) secret { return secret{text: &text} }
 
 // Reveal returns the text. It is for the call that sends it where it belongs.
 func (s secret) Reveal() string {
@@ -22,6 +29,21 @@ func (s secret) Reveal() string {
 		return ""
 	}
 	return *s.text
+}
+
+// Fresh returns the text as it is now: a file, which may have been replaced, is read again.
+func (s secret) Fresh() (string, error) {
+	if s.file == nil {
+		return s.Reveal(), nil
+	}
+	text, err := readSecret(s.file.path)
+	if err == nil {
+		_, err = parseSecret(text, nil)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %w", s.file.setting, err)
+	}
+	return text, nil
 }
 
 // Empty tells whether there is no secret.

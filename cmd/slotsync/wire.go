@@ -71,10 +71,23 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 	return runUntilMoved(ctx, w)
 }
 
-func newSource(cfg *config, log *slog.Logger, watch *observer) (*wiw.Client, error) {
-	source, err := wiw.New(wiw.Config{
+// source is the API, and the session that it is read in.
+type source struct {
+	*wiw.Client
+	session *session
+}
+
+// Close drops the connections to both.
+func (s *source) Close() error { return errors.Join(s.Client.Close(), s.session.Close()) }
+
+func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) {
+	session, err := newSession(cfg, log, watch.stats)
+	if err != nil {
+		return nil, fmt.Errorf("when i work: login: %w", err)
+	}
+	client, err := wiw.New(wiw.Config{
 		URL:       cfg.WIW.URL.Reveal(),
-		Token:     wiw.StaticToken(cfg.WIW.Token.Reveal()),
+		Token:     session.Token,
 		UserID:    cfg.WIW.UserID,
 		Include:   cfg.WIW.Include,
 		SliceDays: cfg.WIW.SliceDays,
@@ -88,9 +101,9 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*wiw.Client, err
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("when i work: %w", err)
+		return nil, errors.Join(fmt.Errorf("when i work: %w", err), session.Close())
 	}
-	return source, nil
+	return &source{client, session}, nil
 }
 
 func newRegistry(cfg *config) (*publish.Registry, error) {

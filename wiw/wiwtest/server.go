@@ -44,6 +44,7 @@ type Server struct {
 	fault   Fault
 	times   int // of fault; below 0: always
 	log     []Request
+	logins  logins
 }
 
 type entry struct {
@@ -56,9 +57,12 @@ type entry struct {
 
 // Request is what was asked, as it came.
 type Request struct {
+	Method string
 	Path   string
 	Query  url.Values
 	Header http.Header
+	Body   []byte
+	Token  bool // it came with a good one
 }
 
 // New returns a server that holds made-up shifts.
@@ -212,22 +216,25 @@ func (s *Server) Forget() {
 	s.log = nil
 }
 
-// ServeHTTP answers GET /2/shifts and GET /2/shifts/{id}.
+// ServeHTTP answers GET /2/shifts and GET /2/shifts/{id}, and logins by POST /login and POST /2/login.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.log = append(s.log, Request{Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone()})
-	token := s.token
-	s.mu.Unlock()
-
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	given := r.Header.Get("W-Token")
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && given == "" {
 		given = bearer
 	}
+	body := bodyOf(r)
+	s.mu.Lock()
+	good := s.good(given)
+	s.log = append(s.log, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body, Token: good})
+	s.mu.Unlock()
+
 	switch {
+	case r.Method == http.MethodPost && (path == "/login" || path == "/2/login"):
+		s.logIn(w, r, body)
 	case r.Method != http.MethodGet:
 		fail(w, http.StatusMethodNotAllowed, "Method not allowed.", 405)
-	case given == "" || token != "" && given != token:
+	case !good:
 		fail(w, http.StatusUnauthorized, "User login required for this resource.", 1000)
 	case path == "/2/shifts":
 		s.list(w, r)

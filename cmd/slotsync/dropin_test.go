@@ -1,0 +1,278 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hamba/avro/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/slotsync/slotsync/cmd/mini/world"
+	"github.com/slotsync/slotsync/schemas"
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// What a deployment of slot_sync calls things.
+const (
+	oldTopic     = "slot_sync.kafka.topic.name"
+	oldNamespace = "uk.london.quiqup.slots"
+)
+
+// oldKey is the key's schema as slot_sync registered it, with an id of int, or as its users had to replace it, with long.
+func oldKey(id string) string {
+	return fmt.Sprintf(`{"type":"record","name":"Key","namespace":%q,"connect.name":%q,"fields":[{"name":"id","type":%q}]}`, oldNamespace, oldNamespace, id)
+}
+
+func oldValue() string {
+	return strings.Replace(schemas.Value2018(oldNamespace), `{"type":"record",`, fmt.Sprintf(`{"type":"record","connect.name":%q,`, oldNamespace), 1)
+}
+
+// deployment is a world in which slot_sync has been at work.
+type deployment struct {
+	*world.World
+	env      map[string]string
+	stats    *receiver
+	subjects map[string]string // to the one schema in each
+	keys     map[string]string // of Redis, to their content
+	records  []record
+}
+
+func (d *deployment) truth() map[int64]shiftsync.Shift {
+	now := time.Now()
+	return d.API.Truth(shiftsync.Window{Start: now.AddDate(0, 0, -1), End: now.AddDate(0, 0, 7)})
+}
+
+// deploy starts a world and leaves in it what slot_sync does: subjects, keys in Redis, and records in partition 0 of
+// the topic. Its keys' ids have the Avro type id.
+func deploy(t *testing.T, id string) *deployment {
+	t.Helper()
+	w := start(t, world.Options{Shifts: 60})
+	if err := w.Kafka.CreateTopic(oldTopic, 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	d := &deployment{World: w, stats: receive(t), keys: map[string]string{}, subjects: map[string]string{
+		oldTopic + "-key": oldKey(id), oldTopic + "-value": oldValue(), // what it wrote with
+		oldNamespace + "-key": oldKey("int"), oldNamespace + "-value": oldValue(), // what it registered
+	}}
+	for i, subject := range slices.Sorted(maps.Keys(d.subjects)) {
+		w.Registry.SeedSchema(subject, 1, 41+i, sr.Schema{Schema: d.subjects[subject]})
+	}
+	host, port, err := net.SplitHostPort(d.stats.conn.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.env = map[string]string{
+		"SYNC_DAYS_AHEAD": "7", "SYNC_DAYS_PRIOR": "-1", "SYNC_SLEEP_PERIOD_SECONDS": "10",
+		"WIW_KEY":       w.Env()["WIW_KEY"],
+		"WIW_URL":       w.APIURL, // the one that the old program did not have: its API stood in the code
+		"KAFKA_BROKERS": strings.Join(w.Kafka.Addrs, ", "), "KAFKA_TOPIC_NAME": oldTopic,
+		"KAFKA_SCHEMA_NAME": oldNamespace, "KAFKA_SCHEMA_BASE_PATH": "priv/schemas",
+		"LENSES_HOST": "http://localhost:9991", "LENSES_USER": "admin", "LENSES_PASS": "admin", "LENSES_TOPIC": "slots",
+		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": w.Registry.URL(), "SCHEMA_REGISTRY_URL": "http://localhost:8081",
+		"REDIS_HOST": "redis://" + w.Redis.Addr(), "EXPIRE_CACHE": "604800",
+		"STATSD_HOST": host, "STATSD_PORT": port,
+	}
+
+	keySchema, valueSchema := parseAvro(t, oldKey(id)), parseAvro(t, oldValue())
+	producer, err := kgo.NewClient(kgo.SeedBrokers(w.Kafka.Addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	for shift, s := range d.truth() {
+		name := "slot:" + strconv.FormatInt(shift, 10)
+		d.keys[name] = fmt.Sprintf(`{"id":%d,"notes":%q}`, shift, s.Notes)
+		w.Redis.Set(name, d.keys[name])
+		w.Redis.SetTTL(name, 604800*time.Second)
+		if id == "int" && shift > math.MaxInt32 {
+			continue // its encoder refused it
+		}
+		key := map[string]any{"id": shift}
+		if id == "int" {
+			key["id"] = int(shift)
+		}
+		result := producer.ProduceSync(t.Context(), &kgo.Record{Topic: oldTopic, Partition: 0,
+			Key: framed(t, d.schemaID(t, oldTopic+"-key"), keySchema, key), Value: framed(t, d.schemaID(t, oldTopic+"-value"), valueSchema, expected(s))})
+		if err := result.FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.records = consumeFrom(t, w, oldTopic)
+	if len(d.keys) == 0 || len(d.records) == 0 {
+		t.Fatal("the old program has left nothing")
+	}
+	return d
+}
+
+func (d *deployment) schemaID(t *testing.T, subject string) int {
+	t.Helper()
+	found, there := d.Registry.GetSchema(subject, 1)
+	if !there {
+		t.Fatalf("%s has no schema", subject)
+	}
+	return found.ID
+}
+
+func parseAvro(t *testing.T, text string) avro.Schema {
+	t.Helper()
+	schema, err := avro.ParseWithCache(text, "", &avro.SchemaCache{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func framed(t *testing.T, id int, schema avro.Schema, value map[string]any) []byte {
+	t.Helper()
+	body, err := avro.Marshal(schema, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(id)), body...)
+}
+
+// passOnce runs the program as the old image's command did, until its first pass is done.
+func (d *deployment) passOnce(t *testing.T) string {
+	t.Helper()
+	log, stop := loopIn(t, d.env, "foreground")
+	log.until(t, good, 1)
+	stop()
+	return log.String()
+}
+
+// ours are the records behind those of the old program.
+func (d *deployment) ours(t *testing.T) []record {
+	t.Helper()
+	all := consumeFrom(t, d.World, oldTopic)
+	return slices.DeleteFunc(all, func(r record) bool { return r.Headers["slotsync-hash"] == "" })
+}
+
+// canGoBack fails if anything that the old program relies on is not as it left it.
+func (d *deployment) canGoBack(t *testing.T) {
+	t.Helper()
+	for name, want := range d.keys {
+		if got, err := d.Redis.Get(name); err != nil || got != want || d.Redis.TTL(name) != 604800*time.Second {
+			t.Errorf("%s: got %q for %s, %v, want %q as it was", name, got, d.Redis.TTL(name), err, want)
+		}
+	}
+	for _, name := range d.Redis.Keys() {
+		if _, old := d.keys[name]; !old && !strings.HasPrefix(name, "slotsync:{") {
+			t.Errorf("%s is new in Redis and not under a prefix of ours", name)
+		}
+	}
+	all := consumeFrom(t, d.World, oldTopic)
+	var old []record
+	for _, r := range all {
+		if r.Partition == 0 && r.Offset < int64(len(d.records)) {
+			old = append(old, r)
+		}
+		if r.Partition > 2 {
+			t.Errorf("there is a partition %d", r.Partition)
+		}
+	}
+	if !reflect.DeepEqual(old, d.records) {
+		t.Error("the old program's records are not what they were")
+	}
+	for subject, text := range d.subjects {
+		first, there := d.Registry.GetSchema(subject, 1)
+		if !there || first.Schema.Schema != text {
+			t.Errorf("%s: its first version is not what it was", subject)
+		}
+		second, there := d.Registry.GetSchema(subject, 2)
+		if !there {
+			continue
+		}
+		if !strings.HasPrefix(subject, oldTopic) {
+			t.Errorf("%s has a new version, and is no subject of ours", subject)
+		}
+		was, is := parseAvro(t, text), parseAvro(t, second.Schema.Schema)
+		rules := avro.NewSchemaCompatibility()
+		if err := rules.Compatible(is, was); err != nil {
+			t.Errorf("%s: who reads with the new schema cannot read what is there: %v", subject, err)
+		}
+		// Ids beyond 31 bits are why a key of int has to go.
+		if err := rules.Compatible(was, is); err != nil && text != oldKey("int") {
+			t.Errorf("%s: who reads with the old schema cannot read what is new: %v", subject, err)
+		}
+		if got, want := is.(avro.NamedSchema).FullName(), was.(avro.NamedSchema).FullName(); got != want {
+			t.Errorf("%s: is %s, was %s", subject, got, want)
+		}
+		if _, third := d.Registry.GetSchema(subject, 3); third {
+			t.Errorf("%s has more than one new version", subject)
+		}
+	}
+}
+
+// oldMetrics sums what arrived under the names of the old program, and says whether its event came.
+func (d *deployment) oldMetrics(t *testing.T) (sums map[string]int, event bool) {
+	t.Helper()
+	sums = map[string]int{}
+	for _, line := range d.stats.lines(t, 5) {
+		name, rest, _ := strings.Cut(line, ":")
+		value, kind, _ := strings.Cut(rest, "|")
+		if n, err := strconv.Atoi(value); err == nil && kind == "c" { // no tags, no sampling
+			sums[strings.TrimPrefix(name, "slot_sync.")] += n
+		}
+		event = event || strings.HasPrefix(line, "_e{21,") && strings.Contains(line, "slot_sync is starting|node: ") && strings.HasSuffix(line, "|#application_start")
+	}
+	return sums, event
+}
+
+func TestSlotsyncTakesOverFromSlotSync(t *testing.T) {
+	for _, id := range []string{"int", "long"} {
+		t.Run("with a key of "+id, func(t *testing.T) {
+			t.Parallel()
+			d := deploy(t, id)
+			want := d.truth()
+			log := d.passOnce(t)
+			first := d.ours(t)
+			if len(first) != len(want) {
+				t.Errorf("published %d records, want the window's %d\n%s", len(first), len(want), log)
+			}
+			saysWhatIsTrue(t, first, want)
+			d.canGoBack(t)
+			for _, text := range []string{"LENSES_HOST", "SYNC_DAYS_PRIOR"} {
+				if !strings.Contains(log, text) {
+					t.Errorf("nothing is said of %s in\n%s", text, log)
+				}
+			}
+			sums, event := d.oldMetrics(t)
+			if sums[metricGet] != 1 || sums[metricUnmatched] != len(want) || sums[metricEncoded] != len(want) || sums[metricMatched] != 0 || sums[metricUnencodable] != 0 || !event {
+				t.Errorf("got the metrics %v and the event: %v, want all %d unmatched and encoded", sums, event, len(want))
+			}
+
+			log = d.passOnce(t)
+			if n := len(d.ours(t)) - len(first); n != 0 {
+				t.Errorf("the second run published %d records, want none\n%s", n, log)
+			}
+			d.canGoBack(t)
+			if sums, event = d.oldMetrics(t); sums[metricGet] != 1 || sums[metricMatched] != len(want) || sums[metricUnmatched] != 0 || !event {
+				t.Errorf("of the second run: got the metrics %v and the event: %v, want all %d matched", sums, event, len(want))
+			}
+		})
+	}
+}
+
+func TestSlotsyncKeepsToPartitionZeroIfAsked(t *testing.T) {
+	d := deploy(t, "long")
+	d.env["KAFKA_PARTITION"] = "0"
+	d.passOnce(t)
+	all := consumeFrom(t, d.World, oldTopic)
+	for _, r := range all {
+		if r.Partition != 0 {
+			t.Fatalf("a record is in partition %d", r.Partition)
+		}
+	}
+	saysWhatIsTrue(t, all, d.truth()) // in one partition ours are the last of their keys
+	d.canGoBack(t)
+}
