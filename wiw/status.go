@@ -61,7 +61,7 @@ func (c *Client) refusal(res *http.Response, body io.Reader, token string) *fail
 	case s == http.StatusUnauthorized:
 		f.verdict = refused
 		e.Hint = "is WIW_KEY (or the login) still good, and WIW_USER_ID a user of its workplace?"
-	case s == http.StatusForbidden && e.aboutRights():
+	case s == http.StatusForbidden && e.AboutRights():
 		e.Hint = "WIW_USER_ID must be a user (not an account) who may see these shifts"
 	case s == http.StatusForbidden:
 		// The API's way to say "too many requests".
@@ -80,8 +80,8 @@ func (c *Client) refusal(res *http.Response, body io.Reader, token string) *fail
 	return f
 }
 
-// aboutRights tells a lack of rights from throttling, for which the API has the same status.
-func (e *StatusError) aboutRights() bool {
+// AboutRights tells a lack of rights from throttling, and from a bad token, for which the API has the same statuses.
+func (e *StatusError) AboutRights() bool {
 	text := strings.ToLower(e.Message)
 	return e.Code == "3005" || e.Code == "UNAUTHORIZED" ||
 		strings.Contains(text, "permission") || strings.Contains(text, "do not have access")
