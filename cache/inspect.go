@@ -29,8 +29,8 @@ type ServerState struct {
 // Scripts need what Redis has since this version: a script may read the clock and write afterwards.
 const scriptsMajor = 5
 
-// OldEnough tells whether the server's version runs the scripts, and whether the version is known.
-func (s *ServerState) OldEnough() (runs, known bool) {
+// NewEnough tells whether the server's version runs the scripts, and whether the version is known.
+func (s *ServerState) NewEnough() (runs, known bool) {
 	major, _, _ := strings.Cut(s.Version, ".")
 	n, err := strconv.Atoi(major)
 	return err == nil && n >= scriptsMajor, err == nil

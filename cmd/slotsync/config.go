@@ -91,6 +91,13 @@ type config struct {
 
 	Foreground struct{} `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
 	Version    struct{} `cmd:"" help:"Print module version, commit and Go version."`
+	Check      struct {
+		JSON              bool `name:"json" help:"Print one JSON document."`
+		Migrate           bool `name:"migrate" help:"Tell also what the first day in the place of slot_sync brings."`
+		CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there."`
+		Partitions        int  `name:"partitions" placeholder:"N" min:"1" max:"100000" help:"Partitions of the topic to create. Unset: the cluster's default."`
+		ReplicationFactor int  `name:"replication-factor" placeholder:"N" min:"1" max:"1000" help:"Replicas of each. Unset: the cluster's default."`
+	} `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic."`
 
 	command  string   // "foreground", "version", or "" when the help page was all that was wanted
 	warnings []string // for the log, once there is one
@@ -146,6 +153,9 @@ func (c *config) validate(l *loader) {
 	}
 	if strings.HasPrefix(c.WIW.URL.String(), "http://") && !c.WIW.URL.loopback() {
 		l.warn("WIW_URL is http: the session token and all shifts can be read on the way")
+	}
+	if k := &c.Check; !k.CreateTopic && (k.Partitions != 0 || k.ReplicationFactor != 0) {
+		l.faultOf("--partitions and --replication-factor", "go with --create-topic: an existing topic is never changed")
 	}
 	var unused []string
 	for _, name := range ignored() {

@@ -2,6 +2,7 @@
 //
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
+//	slotsync check      asks every dependency whether the worker would work
 //	slotsync version    module version, commit, Go version
 //	slotsync --help     every setting, its variables and its default
 package main
@@ -73,6 +74,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return nil // the help page was all
 	case "version":
 		return printVersion(stdout)
+	case "check":
+		return checkWorld(ctx, cfg, stdout, stderr, getenv("NO_COLOR") == "")
 	}
 	screen := newScreen(stderr)
 	log := newLog(screen, cfg)
