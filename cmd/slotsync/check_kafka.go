@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/slotsync/slotsync/publish"
+	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
 func kafkaChecks() []check {
@@ -296,16 +297,16 @@ func judgeLayout(w *facts) finding {
 	was := w.redis.state.Layout
 	var differs []string
 	compare := func(what, was, now string) {
-		if was != "" && was != "0" && now != "" && now != "0" && was != now {
+		if was != "" && now != "" && was != now {
 			differs = append(differs, fmt.Sprintf("%s was %s and is now %s", what, was, now))
 		}
 	}
-	compare("the topic's number of partitions", strconv.Itoa(was.Partitions), strconv.Itoa(len(w.kafka.cluster.Partitions)))
+	compare("the topic's number of partitions", number(was.Partitions), number(len(w.kafka.cluster.Partitions)))
 	compare("the partition that records go to", was.Fixed, partitioning(w.cfg))
 	if found := w.registry.found; found != nil {
-		compare("the schema id of the key", fmt.Sprint(was.KeySchema), fmt.Sprint(found.Key.Use))
+		compare("the schema id of the key", number(was.KeySchema), number(found.Key.Use))
 	}
-	compare("the When I Work account", fmt.Sprint(was.Account), fmt.Sprint(w.api.account))
+	compare("the When I Work account", number(was.Account), number(w.api.account))
 	switch {
 	case len(differs) > 0 && w.cfg.AcceptLayout:
 		return warn("with --accept-layout the worker takes it and publishes the window anew", "%s", strings.Join(differs, "; "))
@@ -315,6 +316,14 @@ func judgeLayout(w *facts) finding {
 		return ok("nothing to compare with: no worker has written here yet")
 	}
 	return ok("as it was")
+}
+
+// number writes n, or nothing if it is not known.
+func number[N int | int64 | shiftsync.SchemaID](n N) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
 }
 
 // createTopic makes the topic if that is asked for, and says what became of it; nil if it is not.
