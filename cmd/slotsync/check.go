@@ -57,7 +57,7 @@ func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colo
 		io.WriteString(stderr, "asking the API, Redis, Kafka, the registry and StatsD ...")
 	}
 	made := createTopic(ctx, cfg)
-	seen := gather(ctx, cfg)
+	seen := gather(ctx, cfg, askFor)
 	if progress.terminal {
 		io.WriteString(stderr, eraseLine)
 	}

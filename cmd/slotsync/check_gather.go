@@ -83,20 +83,20 @@ type registryFacts struct {
 }
 
 // gather asks all dependencies at the same time, and then Redis about the destination, whose name has the id of the
-// Kafka cluster in it.
-func gather(ctx context.Context, cfg *config) *facts {
+// Kafka cluster in it. It waits for each of the two no longer than patience.
+func gather(ctx context.Context, cfg *config, patience time.Duration) *facts {
 	w := &facts{cfg: cfg}
 	var asking sync.WaitGroup
 	for _, ask := range []func(context.Context, *facts){askAPI, askRedis, askKafka, askRegistry, askStatsD} {
 		asking.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, askFor)
+			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
 			ask(ctx, w)
 		})
 	}
 	asking.Wait()
 	if w.redis.err == nil && w.kafka.cluster != nil && w.kafka.cluster.ClusterID != "" {
-		ctx, cancel := context.WithTimeout(ctx, askFor)
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		askDestination(ctx, w)
 	}

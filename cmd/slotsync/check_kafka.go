@@ -35,9 +35,8 @@ func kafkaChecks() []check {
 	}
 	told := func(judge func(*facts) finding) func(*facts) finding {
 		return there(func(w *facts) finding {
-			if err := w.kafka.settingsErr; err != nil {
-				return warn("grant the right DescribeConfigs on the topic, or look yourself", "not told: %s", why(err)).
-					with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
+			if w.kafka.settingsErr != nil {
+				return skip("the settings of the topic are not told")
 			}
 			return judge(w)
 		})
@@ -49,6 +48,7 @@ func kafkaChecks() []check {
 		{"kafka_topic", "Kafka", "topic", look(judgeTopic)},
 		{"kafka_write", "Kafka", "right to write", there(judgeWrite)},
 		{"kafka_replicas", "Kafka", "replicas", there(judgeReplicas)},
+		{"kafka_settings", "Kafka", "right to look", there(judgeTold)},
 		{"kafka_min_insync", "Kafka", "min in sync", told(judgeMinInSync)},
 		{"kafka_cleanup", "Kafka", "cleanup", told(judgeCleanup)},
 		{"kafka_record_size", "Kafka", "largest record", told(judgeRecordSize)},
@@ -179,6 +179,14 @@ func judgeReplicas(w *facts) finding {
 			"1, with %d brokers", w.kafka.cluster.Size)
 	}
 	return ok("%d, all in sync", fewest)
+}
+
+func judgeTold(w *facts) finding {
+	if err := w.kafka.settingsErr; err != nil {
+		return warn("grant the right DescribeConfigs on the topic, or look yourself at min.insync.replicas, cleanup.policy and max.message.bytes",
+			"%s", why(err)).with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
+	}
+	return ok("granted: the topic's settings are told")
 }
 
 func judgeMinInSync(w *facts) finding {
@@ -349,15 +357,18 @@ func createTopic(ctx context.Context, cfg *config) *finding {
 			return ok("%s is there already; nothing was changed", topic)
 		}
 		return ok("%s: %s, %s, cleanup.policy=compact", topic,
-			orDefault(c.Partitions, "partitions"), orDefault(c.ReplicationFactor, "replicas"))
+			orDefault(c.Partitions, "partition"), orDefault(c.ReplicationFactor, "replica"))
 	}()
 	f.Name, f.Group, f.title = "create_topic", "Create", "topic"
 	return &f
 }
 
 func orDefault(n int, what string) string {
-	if n == 0 {
-		return what + " as the cluster's default has it"
+	switch n {
+	case 0:
+		return what + "s as the cluster's default has it"
+	case 1:
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d %s", n, what)
+	return fmt.Sprintf("%d %ss", n, what)
 }

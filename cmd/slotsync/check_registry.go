@@ -51,7 +51,7 @@ func judgeKey(w *facts) finding {
 	s := &w.registry.found.Key
 	switch {
 	case s.Err != nil:
-		return fail("see the other lines for what would help", "%s: %s", s.Subject, s.Err).with("%s", relax(w.cfg, s, "BACKWARD"))
+		return unwritable(w, s, "register a key with the one field id of type long by hand, or use another topic")
 	case s.Latest.ID == 0:
 		return ok("%s is new: registered at start, with an id of type long", s.Subject)
 	case s.Proposed:
@@ -65,10 +65,9 @@ func judgeValue(w *facts) finding {
 	s := &w.registry.found.Value
 	switch {
 	case s.Err != nil:
-		return fail("register a schema that a shift can fill, or let slotsync register its own", "%s: %s", s.Subject, s.Err).
-			with("%s", relax(w.cfg, s, "BACKWARD"))
+		return unwritable(w, s, "register a schema that a shift can fill by hand, or use another topic")
 	case s.Refused != nil && len(s.Missing) > 0:
-		return warn("if the fields are wanted, let the full schema be registered",
+		return warn(permit(w.cfg, "if the fields are wanted, let the full schema be registered"),
 			"%s: written with schema id %d, which lacks %s; the full schema is not registered: %s",
 			s.Subject, s.Use, strings.Join(s.Missing, ", "), s.Refused)
 	case s.Latest.ID == 0:
@@ -99,6 +98,23 @@ func judgeCompatibility(w *facts) finding {
 		seen += ", whether they may be registered is not told"
 	}
 	return ok("%s", seen)
+}
+
+// unwritable is what is said of a subject that no record can be written with.
+func unwritable(w *facts, s *publish.SubjectState, otherwise string) finding {
+	f := fail(permit(w.cfg, otherwise), "%s: %s", s.Subject, s.Err)
+	if errors.Is(s.Refused, publish.ErrRegistryRefused) {
+		return f.with("%s", relax(w.cfg, s, "BACKWARD"))
+	}
+	return f
+}
+
+// permit adds to an advice what would spare it, where that is a setting.
+func permit(cfg *config, advice string) string {
+	if cfg.Registry.Register {
+		return advice
+	}
+	return "set REGISTER_SCHEMAS=true; or " + advice
 }
 
 func versionOf(v publish.SchemaVersion) string {
