@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	saslplain "github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -17,6 +18,25 @@ import (
 	"github.com/slotsync/slotsync/publish"
 	"github.com/slotsync/slotsync/publish/publishtest"
 )
+
+// Real brokers answer a wrong password with a code; the embedded one hangs up unless it is told to.
+func TestARefusedLoginIsNamed(t *testing.T) {
+	t.Parallel()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.User("PLAIN", "ann", "hush-hush"), kfake.SeedTopics(1, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SASLAuthenticate}, Err: kerr.SaslAuthenticationFailed, Count: -1})
+	k, err := publish.NewKafka(c.ListenAddrs(), topic, publish.KafkaOptions{SASL: saslplain.Mechanism{Username: "ann", Password: "hush-hush"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if got := k.Describe(t.Context()).Brokers[0].Err; !errors.Is(got, kafka.SASLAuthenticationFailed) {
+		t.Errorf("got %v", got)
+	}
+}
 
 // rights lets a client look at what there is and hand out rights, and whatever else is given.
 func rights(more ...kfake.ACL) []kfake.ACL {

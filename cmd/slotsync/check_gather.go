@@ -115,7 +115,7 @@ func askAPI(ctx context.Context, w *facts) {
 			defer mu.Unlock()
 			a.class, a.took = r.Class, r.Latency
 			if a.dated = !r.Date.IsZero(); a.dated {
-				a.skew = r.Date.Sub(time.Now())
+				a.skew = time.Until(r.Date)
 			}
 		},
 		OnNotice: func(n wiw.Notice) {

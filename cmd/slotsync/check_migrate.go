@@ -33,7 +33,10 @@ type partitionLoad struct {
 
 // foresee works out the first day from what was gathered. What could not be found out is a remark.
 func foresee(w *facts) *migration {
-	m := &migration{Shifts: w.api.shifts, Unreadable: w.api.unreadable, OldKeys: w.redis.old, OldKeysAll: w.redis.oldAll}
+	m := &migration{
+		Shifts: w.api.shifts, Unreadable: w.api.unreadable, OldKeys: w.redis.old, OldKeysAll: w.redis.oldAll,
+		Spread: []partitionLoad{}, FieldsAdded: []string{}, // empty lists for scripts, and no nulls
+	}
 	remark := func(format string, args ...any) { m.Remarks = append(m.Remarks, fmt.Sprintf(format, args...)) }
 	if w.api.err != nil {
 		remark("the window could not be read whole, so there may be more shifts than are counted here")
@@ -46,9 +49,12 @@ func foresee(w *facts) *migration {
 	if found := w.registry.found; found == nil {
 		remark("without the registry neither bytes nor partitions nor schema changes can be told")
 	} else {
-		m.KeyType, m.FieldsAdded = found.Key.KeyType, found.Value.Added
+		m.KeyType = found.Key.KeyType
+		m.FieldsAdded = append(m.FieldsAdded, found.Value.Added...)
 		m.Bytes = m.Records * averageBytes(w, found)
-		if m.Spread = spread(w, found); m.Spread == nil {
+		if loads := spread(w, found); loads != nil {
+			m.Spread = loads
+		} else if w.kafka.reached() && w.kafka.cluster.Topic == nil {
 			remark("which partition a key goes to hangs on the key's schema id, which is given when it is registered")
 		}
 	}
