@@ -2,8 +2,11 @@ package publish_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +21,37 @@ import (
 	"github.com/slotsync/slotsync/publish"
 	"github.com/slotsync/slotsync/publish/publishtest"
 )
+
+func TestDescribeOverTLS(t *testing.T) {
+	t.Parallel()
+	known := httptest.NewTLSServer(http.NotFoundHandler()) // lends its certificate, and the trust in it
+	defer known.Close()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.TLS(&tls.Config{Certificates: known.TLS.Certificates}), kfake.SeedTopics(1, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	trusting := known.Client().Transport.(*http.Transport).TLSClientConfig
+	for _, try := range []struct {
+		claim string
+		tls   *tls.Config
+		says  string
+	}{
+		{"trusted", &tls.Config{RootCAs: trusting.RootCAs}, ""},
+		{"a certificate that nobody vouches for", &tls.Config{}, "tls: "},
+		{"plain text", nil, "closed the connection"},
+	} {
+		k, err := publish.NewKafka(c.ListenAddrs(), topic, publish.KafkaOptions{TLS: try.tls, Attempt: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := k.Describe(t.Context()).Brokers[0].Err
+		if (got == nil) != (try.says == "") || got != nil && !strings.Contains(got.Error(), try.says) {
+			t.Errorf("%s: got %v, want %q", try.claim, got, try.says)
+		}
+		_ = k.Close()
+	}
+}
 
 // Real brokers answer a wrong password with a code; the embedded one hangs up unless it is told to.
 func TestARefusedLoginIsNamed(t *testing.T) {
