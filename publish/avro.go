@@ -24,6 +24,8 @@ type Avro struct {
 	try       bool // register nothing, and ask whether it could be
 	refresh   time.Duration
 	timeout   time.Duration
+	// propose is asked in place of the registration, by who only wants to know; nil: schemas are registered.
+	propose func(ctx context.Context, subject, schema string, exists bool) error
 
 	current choice    // its plan is nil until the first Prepare
 	trouble string    // why current could not be refreshed
@@ -123,8 +125,7 @@ func (a *Avro) Encode(s *shiftsync.Shift, buf []byte, into *shiftsync.Record) ([
 		return buf, errNotPrepared
 	}
 	start := len(buf)
-	grown := appendHeader(buf, a.current.key)
-	grown = binary.AppendVarint(grown, s.ID) // what Avro makes of a record with one long, too
+	grown := AppendKey(buf, a.current.key, s.ID)
 	middle := len(grown)
 	grown = appendHeader(grown, value.id)
 	body := len(grown)
@@ -178,6 +179,11 @@ func (a *Avro) planOf(ctx context.Context, schema shiftsync.SchemaID) (*plan, er
 	}
 	a.earlier[schema] = earlier{p, err}
 	return p, err
+}
+
+// AppendKey appends the key of a shift's record.
+func AppendKey(buf []byte, schema shiftsync.SchemaID, id int64) []byte {
+	return binary.AppendVarint(appendHeader(buf, schema), id) // what Avro makes of a record with one long, too
 }
 
 // appendHeader appends what stands before the Avro body.

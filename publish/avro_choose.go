@@ -169,6 +169,9 @@ func (a *Avro) adopt(ctx context.Context, subject, schema string, exists bool) (
 	case !a.register:
 		return 0, errRegisterOff
 	}
+	if a.propose != nil {
+		return 0, a.propose(ctx, subject, schema, exists)
+	}
 	registered, err := a.registry.Register(ctx, subject, schema)
 	if err != nil {
 		return 0, fmt.Errorf("register: %w", err)

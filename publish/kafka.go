@@ -27,6 +27,7 @@ import (
 //
 // Publish, Begin and Renew wait for each other; the other methods may be called at any time.
 type Kafka struct {
+	brokers   []string // as they were given
 	topic     string
 	options   KafkaOptions
 	compress  kafka.Compression
@@ -130,6 +131,7 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 		SASL:           o.SASL,
 	}
 	return &Kafka{
+		brokers:   slices.Clone(brokers),
 		topic:     topic,
 		options:   o,
 		compress:  compress,

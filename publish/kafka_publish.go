@@ -89,7 +89,7 @@ func (k *Kafka) partition(c *call) []part {
 	if fixed := k.options.Partition; fixed.Set {
 		partitions = []int{fixed.Value}
 	}
-	hash := kafka.Murmur2Balancer{Consistent: true}
+	hash := byKey()
 	byPartition := make(map[int]int, len(partitions))
 	var parts []part
 	for i := range c.records {
@@ -352,3 +352,6 @@ func (e laneErrors) Error() string {
 
 // Unwrap lets errors.Is and errors.As see each of them.
 func (e laneErrors) Unwrap() []error { return e }
+
+// byKey chooses a partition as Java producers do.
+func byKey() kafka.Murmur2Balancer { return kafka.Murmur2Balancer{Consistent: true} }

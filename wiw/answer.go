@@ -30,6 +30,9 @@ type answer struct {
 	code    string
 }
 
+// ErrOtherWindow says that the API answered for another window than it was asked for.
+var ErrOtherWindow = errors.New("is for another window")
+
 // bad is a fault that another attempt would meet again.
 func bad(format string, args ...any) *failure {
 	return &failure{verdict: final, err: fmt.Errorf(format, args...)}
@@ -85,7 +88,7 @@ func (a *answer) read() *failure {
 	case !a.listed:
 		return bad("answer: no shifts in it")
 	case a.echoed < 2 && a.id == 0:
-		a.notes.once("the API does not say which window it answered", "", "")
+		a.notes.once(NoticeNoEcho, "", "")
 	}
 	return nil
 }
@@ -207,8 +210,8 @@ func (a *answer) echo(name string, asked time.Time) *failure {
 	a.echoed++
 	const tolerance = 5 * time.Second
 	if told.Sub(asked).Abs() > tolerance {
-		return bad("answer: is for another window: %s was %s, asked %s",
-			name, told.Format(time.RFC3339), asked.Format(time.RFC3339))
+		return bad("answer: %w: %s was %s, asked %s",
+			ErrOtherWindow, name, told.Format(time.RFC3339), asked.Format(time.RFC3339))
 	}
 	return nil
 }

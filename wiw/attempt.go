@@ -75,6 +75,9 @@ func (c *Client) report(res *http.Response, latency time.Duration) {
 		if n, err := strconv.Atoi(strings.TrimSpace(res.Header.Get("W-Limit-Remaining"))); err == nil && n >= 0 {
 			r.Remaining = n
 		}
+		if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+			r.Date = at
+		}
 	}
 	c.observe(r)
 }

@@ -58,6 +58,7 @@ type Response struct {
 	Latency   time.Duration // until the headers, or until there was an error
 	Class     string        // "2xx" to "5xx", or "error" when there was no answer
 	Remaining int           // requests left as the API says; -1: it does not say
+	Date      time.Time     // by the API's clock, in whole seconds; zero: it does not say
 }
 
 // Client reads shifts from the API. It may be used from several goroutines.

@@ -269,7 +269,10 @@ func TestResponsesAreReported(t *testing.T) {
 		if _, err := readAll(client, month); err != nil {
 			t.Fatal(err)
 		}
-		want := []wiw.Response{{0, "5xx", -1}, {0, "2xx", 99}, {30 * time.Second, "error", -1}, {0, "2xx", 99}}
+		want := []wiw.Response{
+			{Class: "5xx", Remaining: -1}, {Class: "2xx", Remaining: 99},
+			{Latency: 30 * time.Second, Class: "error", Remaining: -1}, {Class: "2xx", Remaining: 99},
+		}
 		if len(got) != len(want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}

@@ -68,7 +68,7 @@ func refusal(res *http.Response, body io.Reader, hint hints, secrets ...string) 
 	case s == http.StatusUnauthorized:
 		f.verdict = refused
 		e.Hint = hint.unauthorized
-	case s == http.StatusForbidden && e.aboutRights():
+	case s == http.StatusForbidden && e.AboutRights():
 		e.Hint = hint.forbidden
 	case s == http.StatusForbidden:
 		// The API's way to say "too many requests".
@@ -87,8 +87,8 @@ func refusal(res *http.Response, body io.Reader, hint hints, secrets ...string) 
 	return f
 }
 
-// aboutRights tells a lack of rights from throttling, for which the API has the same status.
-func (e *StatusError) aboutRights() bool {
+// AboutRights tells a lack of rights from throttling, and from a bad token, for which the API has the same statuses.
+func (e *StatusError) AboutRights() bool {
 	text := strings.ToLower(e.Message)
 	return e.Code == "3005" || e.Code == "UNAUTHORIZED" ||
 		strings.Contains(text, "permission") || strings.Contains(text, "do not have access")

@@ -98,9 +98,16 @@ type config struct {
 		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
 	} `embed:"" group:"Logs"`
 
-	Foreground struct{}    `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Tail       tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
-	Schemas    struct {
+	Foreground struct{} `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Check      struct {
+		JSON              bool `name:"json" help:"Print one JSON document."`
+		Migrate           bool `name:"migrate" help:"Tell also what the first day in the place of slot_sync brings."`
+		CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there."`
+		Partitions        int  `name:"partitions" placeholder:"N" min:"1" max:"100000" help:"Partitions of the topic to create. Unset: the cluster's default."`
+		ReplicationFactor int  `name:"replication-factor" placeholder:"N" min:"1" max:"1000" help:"Replicas of each. Unset: the cluster's default."`
+	} `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic."`
+	Tail    tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
+	Schemas struct {
 		Show     struct{} `cmd:"" help:"Print the schemas and what the registry has."`
 		Check    struct{} `cmd:"" help:"Tell whether they are registered or could be, and which ones would be used: 0 yes, 1 no. Registers nothing."`
 		Register struct{} `cmd:"" help:"Register them if both are compatible."`
@@ -167,6 +174,9 @@ func (c *config) validate(l *loader) {
 	c.validateLogin(l)
 	if c.WIW.URL.inTheClear() {
 		l.warn("WIW_URL is http: the session token and all shifts can be read on the way")
+	}
+	if k := &c.Check; !k.CreateTopic && (k.Partitions != 0 || k.ReplicationFactor != 0) {
+		l.faultOf("--partitions and --replication-factor", "go with --create-topic: an existing topic is never changed")
 	}
 	var unused []string
 	for _, name := range ignored() {

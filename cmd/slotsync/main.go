@@ -2,6 +2,7 @@
 //
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
+//	slotsync check      asks every dependency whether the worker would work
 //	slotsync tail       the topic's records as lines of JSON
 //	slotsync schemas    the Avro schemas: show, check, register
 //	slotsync health     asks the running worker whether it is alive
@@ -80,6 +81,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return printVersion(stdout)
 	case "health":
 		return probe(ctx, cfg, stdout)
+	case "check":
+		return checkWorld(ctx, cfg, stdout, stderr, getenv("NO_COLOR") == "")
 	}
 	screen := newScreen(stderr)
 	log := newLog(screen, cfg)

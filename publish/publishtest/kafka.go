@@ -3,9 +3,13 @@
 package publishtest
 
 import (
+	"context"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // KafkaOptions describe a cluster. The zero value is one broker without topics, in memory.
@@ -20,6 +24,8 @@ type KafkaOptions struct {
 	Settings      map[string]string // of the brokers
 	TopicSettings map[string]string // of Topic
 	Discard       bool              // acknowledge records, and keep none
+	// Rights are all that clients have, who are not known by name; nil: everybody may do everything.
+	Rights []kfake.ACL
 }
 
 // Kafka is a cluster on loopback. It speaks the protocol as far as the embedded kfake.Cluster does, with two
@@ -29,6 +35,36 @@ type KafkaOptions struct {
 type Kafka struct {
 	*kfake.Cluster
 	Addrs []string // of the brokers, host:port
+}
+
+// May is a right on a resource, as clients that are not known by name have it.
+func May(operation kmsg.ACLOperation, of kmsg.ACLResourceType, name string) kfake.ACL {
+	return kfake.ACL{Resource: of, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: operation, Allow: true}
+}
+
+// Grant adds a right. Clients need the right Alter on the cluster for it.
+func (k *Kafka) Grant(ctx context.Context, right kfake.ACL) error {
+	c, err := kgo.NewClient(kgo.SeedBrokers(k.Addrs...))
+	if err != nil {
+		return fmt.Errorf("grant: %w", err)
+	}
+	defer c.Close()
+	acl := kmsg.NewCreateACLsRequestCreation()
+	acl.ResourceType, acl.ResourceName, acl.ResourcePatternType = right.Resource, right.Name, right.Pattern
+	acl.Principal, acl.Host, acl.Operation = "User:ANONYMOUS", "*", right.Operation
+	acl.PermissionType = kmsg.ACLPermissionTypeAllow
+	req := kmsg.NewPtrCreateACLsRequest()
+	req.Creations = append(req.Creations, acl)
+	resp, err := req.RequestWith(ctx, c)
+	if err != nil {
+		return fmt.Errorf("grant: %w", err)
+	}
+	for _, r := range resp.Results {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			return fmt.Errorf("grant: %w", err)
+		}
+	}
+	return nil
 }
 
 // StartKafka starts a cluster, which runs until Close.
@@ -48,6 +84,9 @@ func StartKafka(o KafkaOptions) (*Kafka, error) {
 	}
 	if o.Discard {
 		opts = append(opts, kfake.BlackholeProduce())
+	}
+	if o.Rights != nil {
+		opts = append(opts, kfake.EnableACLs(), kfake.User("PLAIN", "ANONYMOUS", "", o.Rights...))
 	}
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {

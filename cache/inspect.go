@@ -1,0 +1,181 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// Nothing in this file writes. It may look while a worker is at work.
+
+// ServerState is what a Redis server tells of itself. What it does not tell is zero.
+type ServerState struct {
+	RoundTrip  time.Duration
+	Version    string // such as 7.0.15; of a server that only resembles Redis: of the Redis that it resembles
+	Replica    bool
+	Policy     string // maxmemory-policy
+	AppendOnly string // "1" or "0"
+	Used       int64  // bytes
+	Limit      int64  // maxmemory in bytes; 0: none; negative: not told
+}
+
+// Scripts need what Redis has since this version: a script may read the clock and write afterwards.
+const scriptsMajor = 5
+
+// NewEnough tells whether the server's version runs the scripts, and whether the version is known.
+func (s *ServerState) NewEnough() (runs, known bool) {
+	major, _, _ := strings.Cut(s.Version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= scriptsMajor, err == nil
+}
+
+// Inspect asks the server about itself. Managed servers forbid some of the questions; what they do not answer is left
+// zero and is no error.
+func Inspect(ctx context.Context, client Client) (*ServerState, error) {
+	if err := client.Ping(ctx).Err(); err != nil { // makes the connection, which is no part of a round trip
+		return nil, fmt.Errorf("ping: %w", err)
+	}
+	began := time.Now()
+	if err := client.Ping(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("ping: %w", err)
+	}
+	s := &ServerState{RoundTrip: time.Since(began), Limit: -1}
+	told := map[string]string{}
+	for _, section := range []string{"server", "memory", "persistence", "replication"} {
+		text, err := client.Info(ctx, section).Result()
+		if err != nil && !isRefusal(err) {
+			return nil, fmt.Errorf("info: %w", err)
+		}
+		for line := range strings.Lines(text) {
+			if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
+				told[name] = value
+			}
+		}
+	}
+	s.Version, s.Replica = told["redis_version"], told["role"] == "slave"
+	s.Used, _ = strconv.ParseInt(told["used_memory"], 10, 64)
+	var err error
+	if s.Policy, err = orConfig(ctx, client, told["maxmemory_policy"], "maxmemory-policy"); err != nil {
+		return nil, err
+	}
+	if s.AppendOnly, err = orConfig(ctx, client, told["aof_enabled"], "appendonly"); err != nil {
+		return nil, err
+	}
+	switch s.AppendOnly {
+	case "yes":
+		s.AppendOnly = "1"
+	case "no":
+		s.AppendOnly = "0"
+	}
+	limit, err := orConfig(ctx, client, told["maxmemory"], "maxmemory")
+	if err != nil {
+		return nil, err
+	}
+	if n, err := strconv.ParseInt(limit, 10, 64); err == nil {
+		s.Limit = n
+	}
+	return s, nil
+}
+
+// orConfig returns what INFO told, or else what CONFIG GET does.
+func orConfig(ctx context.Context, client Client, told, name string) (string, error) {
+	if told != "" {
+		return told, nil
+	}
+	values, err := client.ConfigGet(ctx, name).Result()
+	if err != nil && !isRefusal(err) {
+		return "", fmt.Errorf("config get %s: %w", name, err)
+	}
+	return values[name], nil
+}
+
+// isRefusal tells an answer of the server from the lack of one.
+func isRefusal(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
+}
+
+// Rights runs a script that does nothing, and returns the commands of the steps that the server would refuse on this
+// destination's keys. Told is false if the server cannot say, before Redis 7; the script has run all the same. The
+// error is that scripts are refused, or that the server did not answer.
+func (r *Redis) Rights(ctx context.Context) (refused []string, told bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	answer, err := script("rights").Eval(ctx, r.client, []string{r.key.shifts}).StringSlice()
+	if err != nil {
+		return nil, false, fmt.Errorf("eval: %w", err)
+	}
+	if len(answer) == 0 {
+		return nil, false, errors.New("eval: answered with nothing")
+	}
+	return answer[1:], answer[0] == "told", nil
+}
+
+// DestinationState is what is kept for one destination.
+type DestinationState struct {
+	Holder     string        // name of the lease's holder; empty: nobody holds it
+	Remaining  time.Duration // of the lease
+	Remembered int64         // shifts
+	Open       int64         // intents
+	Aside      int64         // versions of shifts that were set aside
+	Ends       map[int]int64 // partition to its highest acknowledged offset
+	Layout     shiftsync.Layout
+}
+
+// State returns what is kept for the destination.
+func (r *Redis) State(ctx context.Context) (*DestinationState, error) {
+	ends, err := r.Ends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	trip := r.client.Pipeline()
+	holder, ttl := trip.HGet(ctx, r.key.lease, "name"), trip.PTTL(ctx, r.key.lease)
+	shifts, intents, aside := trip.HLen(ctx, r.key.shifts), trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
+	layout := trip.HGetAll(ctx, r.key.layout)
+	if _, err := trip.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("look at the destination: %w", err)
+	}
+	// A lease that is not there comes first and would hide what went wrong behind it.
+	for _, cmd := range []redis.Cmder{ttl, shifts, intents, aside, layout} {
+		if err := cmd.Err(); err != nil {
+			return nil, fmt.Errorf("look at the destination: %w", err)
+		}
+	}
+	s := &DestinationState{
+		Holder: holder.Val(), Remaining: max(ttl.Val(), 0),
+		Remembered: shifts.Val(), Open: intents.Val(), Aside: aside.Val(), Ends: ends,
+	}
+	s.Layout.Fixed = layout.Val()["fixed"]
+	s.Layout.Partitions, _ = strconv.Atoi(layout.Val()["partitions"])
+	s.Layout.Account, _ = strconv.ParseInt(layout.Val()["account"], 10, 64)
+	key, _ := strconv.ParseInt(layout.Val()["key_schema"], 10, 32)
+	s.Layout.KeySchema = shiftsync.SchemaID(key)
+	return s, nil
+}
+
+// CountOldKeys counts the keys of slot_sync, slot:*, which slotsync neither reads nor writes. It walks through all keys
+// of the server until ctx ends; all tells whether it came to their end.
+func CountOldKeys(ctx context.Context, client Client) (n int, all bool, err error) {
+	for cursor := uint64(0); ; {
+		keys, next, err := client.Scan(ctx, cursor, "slot:*", 1000).Result()
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return n, false, nil
+		case err != nil:
+			return n, false, fmt.Errorf("scan: %w", err)
+		}
+		n += len(keys)
+		if cursor = next; cursor == 0 {
+			return n, true, nil
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// verdict is how a check ended.
+type verdict string
+
+const (
+	verdictOK   verdict = "ok"
+	verdictWarn verdict = "warn" // it works, and something should be better or could not be found out
+	verdictFail verdict = "fail" // the worker would not work like this
+	verdictSkip verdict = "skip" // nothing was looked at: another check says why
+)
+
+// finding is what one check has found. Scripts read it, so names and verdicts stay as they are.
+type finding struct {
+	Name    string  `json:"name"`
+	Group   string  `json:"group"`
+	Verdict verdict `json:"status"`
+	Seen    string  `json:"seen"`
+	Advice  string  `json:"advice,omitempty"`  // for a warn or a fail: what to do
+	Command string  `json:"command,omitempty"` // the advice as something to type, where there is such a thing
+
+	title string
+}
+
+// check is one line of the answer. Judge looks at what was gathered and asks nobody: it sets all but the names.
+type check struct {
+	name, group, title string
+	judge              func(*facts) finding
+}
+
+// checks are all there are, in the order in which they are shown.
+func checks() []check {
+	var all []check
+	for _, group := range [][]check{settingsChecks(), apiChecks(), redisChecks(), kafkaChecks(), registryChecks(), statsdChecks()} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// failedError says that checks failed. The findings themselves have been printed.
+type failedError struct{ failed, all int }
+
+func (e *failedError) Error() string { return fmt.Sprintf("%d of %d checks failed", e.failed, e.all) }
+
+// checkWorld asks every dependency what the worker would need of it, prints what it found, and returns a *failedError
+// if something would keep the worker from working. It writes nothing, except for the topic if that is asked for.
+func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colours bool) error {
+	progress := newScreen(stderr)
+	if progress.terminal {
+		io.WriteString(stderr, "asking the API, Redis, Kafka, the registry and StatsD ...")
+	}
+	made := createTopic(ctx, cfg)
+	seen := gather(ctx, cfg, askFor)
+	if progress.terminal {
+		io.WriteString(stderr, eraseLine)
+	}
+	var report checkReport
+	if made != nil {
+		report.Checks = append(report.Checks, *made)
+	}
+	for _, c := range checks() {
+		f := c.judge(seen)
+		f.Name, f.Group, f.title = c.name, c.group, c.title
+		report.Checks = append(report.Checks, f)
+	}
+	if cfg.Check.Migrate {
+		report.Migration = foresee(seen)
+	}
+	report.Verdict = verdictOK
+	failed := 0
+	for _, f := range report.Checks {
+		switch {
+		case f.Verdict == verdictFail:
+			failed++
+			report.Verdict = verdictFail
+		case f.Verdict == verdictWarn && report.Verdict == verdictOK:
+			report.Verdict = verdictWarn
+		}
+	}
+	print := report.text
+	if cfg.Check.JSON {
+		print = report.json
+	}
+	if err := print(stdout, colours && newScreen(stdout).terminal); err != nil {
+		return fmt.Errorf("print what was found: %w", err)
+	}
+	if failed > 0 {
+		return &failedError{failed, len(report.Checks)}
+	}
+	return nil
+}
+
+func ok(format string, args ...any) finding {
+	return finding{Verdict: verdictOK, Seen: fmt.Sprintf(format, args...)}
+}
+
+func warn(advice, format string, args ...any) finding {
+	return finding{Verdict: verdictWarn, Seen: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+func fail(advice, format string, args ...any) finding {
+	return finding{Verdict: verdictFail, Seen: fmt.Sprintf(format, args...), Advice: advice}
+}
+
+func skip(why string) finding {
+	return finding{Verdict: verdictSkip, Seen: "not looked at: " + why}
+}
+
+// with adds a command to a finding.
+func (f finding) with(format string, args ...any) finding {
+	f.Command = fmt.Sprintf(format, args...)
+	return f
+}
+
+func settingsChecks() []check {
+	return []check{{"settings", "Settings", "settings", func(w *facts) finding {
+		if len(w.cfg.warnings) > 0 {
+			return warn("change or unset what is named, if it is not meant", "%s", strings.Join(w.cfg.warnings, "; "))
+		}
+		return ok("read, nothing to remark")
+	}}}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/slotsync/slotsync/wiw"
+)
+
+// The API's clock and ours may differ by so much. Beyond it, "now" is another time there than here.
+const maxSkew = 30 * time.Second
+
+func apiChecks() []check {
+	return []check{
+		{"api_reached", "When I Work", "answer", func(w *facts) finding { return judgeReached(w) }},
+		{"api_token", "When I Work", "token", judgeToken},
+		{"api_rights", "When I Work", "rights", judgeRights},
+		{"api_window", "When I Work", "window", judgeWindow},
+		{"api_clock", "When I Work", "clock", judgeClock},
+		{"api_shifts", "When I Work", "shifts", judgeShifts},
+	}
+}
+
+// trouble is what kind of fault the API has shown. The checks stand in this order: of those behind a fault nothing is
+// known.
+type trouble int
+
+const (
+	notReached trouble = iota
+	badToken
+	noRights
+	otherWindow
+	brokenOff // in the middle of the shifts
+	noTrouble
+)
+
+func (a *apiFacts) trouble() trouble {
+	var status *wiw.StatusError
+	switch {
+	case a.err == nil:
+		return noTrouble
+	case errors.As(a.err, &status) && status.AboutRights():
+		return noRights
+	case errors.As(a.err, &status) && status.Status == http.StatusUnauthorized:
+		return badToken
+	case errors.Is(a.err, wiw.ErrOtherWindow):
+		return otherWindow
+	case a.class == "2xx" && a.shifts > 0:
+		return brokenOff
+	default:
+		return notReached
+	}
+}
+
+func judgeReached(w *facts) finding {
+	a := &w.api
+	if a.trouble() != notReached {
+		return ok("%s answered within %s", w.cfg.WIW.URL, rounded(a.took))
+	}
+	advice := "see that WIW_URL is right, and that its host can be reached from here (DNS, proxy, firewall)"
+	var status *wiw.StatusError
+	if errors.As(a.err, &status) {
+		advice = "see that WIW_URL is the API itself, or try again when the API is well"
+		if s := status.Status; s == http.StatusForbidden || s == http.StatusTooManyRequests {
+			advice = "wait some minutes; see what else uses this token, or lower WIW_RATE"
+		}
+	}
+	return fail(advice, "%s", why(a.err))
+}
+
+func judgeToken(w *facts) finding {
+	switch t := w.api.trouble(); {
+	case t < badToken:
+		return skip("the API gave no answer")
+	case t == badToken:
+		return fail("set WIW_KEY to a session token, not the developer key; tokens end about a week after the login that gave them",
+			"%s", w.api.err)
+	}
+	return ok("accepted")
+}
+
+func judgeRights(w *facts) finding {
+	switch t := w.api.trouble(); {
+	case t < noRights:
+		return skip("the API gave no shifts")
+	case t == noRights:
+		return fail("set WIW_USER_ID to a user (not an account) who may see all shifts, a supervisor or above, or use the token of one",
+			"%s", w.api.err)
+	}
+	return ok("shifts may be read")
+}
+
+func judgeWindow(w *facts) finding {
+	a := &w.api
+	switch t := a.trouble(); {
+	case t < otherWindow:
+		return skip("the API gave no shifts")
+	case t == otherWindow:
+		return fail("lower WIW_SLICE_DAYS: the API cuts windows that it finds too long", "%s", a.err)
+	case a.silent:
+		return ok("%s asked; the API does not say which it answered", a.window)
+	}
+	return ok("answered as asked, %s", a.window)
+}
+
+func judgeClock(w *facts) finding {
+	a := &w.api
+	switch {
+	case a.class == "" || a.class == "error":
+		return skip("the API gave no answer")
+	case !a.dated:
+		return ok("not told by the API")
+	case a.skew.Abs() > maxSkew && a.skew > 0:
+		return warn("set this machine's clock (NTP): the window is counted from it", "this machine is %s behind the API", rounded(a.skew))
+	case a.skew.Abs() > maxSkew:
+		return warn("set this machine's clock (NTP): the window is counted from it", "this machine is %s ahead of the API", rounded(-a.skew))
+	}
+	return ok("as the API's, within %s", maxSkew)
+}
+
+func judgeShifts(w *facts) finding {
+	a := &w.api
+	switch t := a.trouble(); {
+	case t <= otherWindow:
+		return skip("the API gave no shifts")
+	case t == brokenOff && errors.Is(a.err, context.DeadlineExceeded):
+		return warn("none if the window is meant to be that large; else lower SYNC_DAYS_AHEAD or SYNC_DAYS_PRIOR",
+			"%s in %s, and more to come", grouped(a.shifts), askFor)
+	case t == brokenOff:
+		return fail("try again; if it stays, lower WIW_SLICE_DAYS", "%s, then %s", grouped(a.shifts), why(a.err))
+	case a.shifts == 0:
+		return warn("see that SYNC_DAYS_AHEAD, SYNC_DAYS_PRIOR, WIW_INCLUDE and WIW_USER_ID name what you expect", "none in this window")
+	case a.unreadable == 0:
+		return ok("%s in this window, all readable", grouped(a.shifts))
+	}
+	if limit := w.cfg.Limits.BadShare; a.unreadable > 1 && float64(a.unreadable) > limit*float64(a.shifts) {
+		return fail("see in the worker's log what they lack, or raise BAD_SHARE: above it a pass fails",
+			"%s, of which %s cannot be read", grouped(a.shifts), grouped(a.unreadable))
+	}
+	return warn("the worker names them in its log, sets them aside and publishes the others",
+		"%s, of which %s cannot be read", grouped(a.shifts), grouped(a.unreadable))
+}
+
+// rounded is a length of time for people.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d > time.Minute:
+		return d.Round(time.Second)
+	case d > time.Second:
+		return d.Round(100 * time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(time.Millisecond)
+	default:
+		return d.Round(10 * time.Microsecond)
+	}
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/slotsync/slotsync/cache"
+	"github.com/slotsync/slotsync/publish"
+	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
+)
+
+const (
+	askFor     = 15 * time.Second // one dependency
+	walkFor    = 3 * time.Second  // through all keys of a Redis
+	maxSamples = 200              // shifts whose size is measured
+)
+
+// facts are what the dependencies said.
+type facts struct {
+	cfg      *config
+	api      apiFacts
+	redis    redisFacts
+	kafka    kafkaFacts
+	registry registryFacts
+	statsd   statsdFacts
+}
+
+type apiFacts struct {
+	err        error
+	window     shiftsync.Window
+	took       time.Duration // until the last answer began
+	class      string        // of the last answer's status; empty: there was none
+	silent     bool          // it does not say which window it answered
+	dated      bool          // it says what time it is
+	skew       time.Duration // how far its clock is ahead of ours
+	shifts     int
+	unreadable int
+	account    int64 // that most shifts are of
+	// For --migrate:
+	ids     map[int64]struct{}
+	samples []shiftsync.Shift
+}
+
+type redisFacts struct {
+	err       error // it was not reached
+	warning   string
+	server    *cache.ServerState
+	refused   []string // commands
+	told      bool     // whether commands are refused
+	scripts   error    // they do not run
+	old       int      // keys of slot_sync
+	oldAll    bool
+	oldErr    error
+	state     *cache.DestinationState // nil: the cluster is not known
+	stateErr  error
+	stranded  map[string]int64
+	remembers int // of the window's shifts; for --migrate
+}
+
+type kafkaFacts struct {
+	err         error // it cannot even be asked
+	cluster     *publish.Description
+	settings    publish.TopicSettings
+	settingsErr error
+	memory      time.Duration
+	memoryErr   error
+	fence       publish.Right
+	fenceErr    error
+	ends        map[int]int64
+	endsErr     error
+	partitionOf func(key []byte, partitions []int) int
+}
+
+type registryFacts struct {
+	err   error
+	found *publish.Inspection
+}
+
+// gather asks all dependencies at the same time, and then Redis about the destination, whose name has the id of the
+// Kafka cluster in it. It waits for each of the two no longer than patience.
+func gather(ctx context.Context, cfg *config, patience time.Duration) *facts {
+	w := &facts{cfg: cfg}
+	var asking sync.WaitGroup
+	for _, ask := range []func(context.Context, *facts){askAPI, askRedis, askKafka, askRegistry, askStatsD} {
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			ask(ctx, w)
+		})
+	}
+	asking.Wait()
+	if w.redis.err == nil && w.kafka.cluster != nil && w.kafka.cluster.ClusterID != "" {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		askDestination(ctx, w)
+	}
+	return w
+}
+
+func askAPI(ctx context.Context, w *facts) {
+	a, cfg := &w.api, w.cfg
+	var mu sync.Mutex // guards what the two hooks write
+	source, err := wiw.New(wiw.Config{
+		URL: cfg.WIW.URL.Reveal(), Token: wiw.StaticToken(cfg.WIW.Token.Reveal()), UserID: cfg.WIW.UserID,
+		Include: cfg.WIW.Include, SliceDays: cfg.WIW.SliceDays, Rate: cfg.WIW.Rate,
+		MaxBytes: int64(cfg.WIW.MaxBytes), Timeout: cfg.WIW.Timeout,
+		OnResponse: func(r wiw.Response) {
+			mu.Lock()
+			defer mu.Unlock()
+			a.class, a.took = r.Class, r.Latency
+			if a.dated = !r.Date.IsZero(); a.dated {
+				a.skew = time.Until(r.Date)
+			}
+		},
+		OnNotice: func(n wiw.Notice) {
+			mu.Lock()
+			defer mu.Unlock()
+			a.silent = a.silent || n.Text == wiw.NoticeNoEcho
+		},
+	})
+	if err != nil {
+		a.err = err
+		return
+	}
+	defer source.Close()
+	if a.window, a.err = shiftsync.WindowAround(time.Now(), cfg.Sync.DaysPrior, cfg.Sync.DaysAhead); a.err != nil {
+		return
+	}
+	if cfg.Check.Migrate {
+		a.ids = map[int64]struct{}{}
+	}
+	accounts := map[int64]int{}
+	a.err = source.Probe(ctx, a.window, func(id int64, _ uint64, raw []byte) error {
+		a.shifts++
+		var s shiftsync.Shift
+		if source.Parse(raw, &s) != nil {
+			a.unreadable++
+			return nil
+		}
+		if accounts[s.AccountID]++; s.AccountID != 0 && accounts[s.AccountID] > accounts[a.account] {
+			a.account = s.AccountID
+		}
+		if a.ids != nil {
+			a.ids[id] = struct{}{}
+			if len(a.samples) < maxSamples {
+				a.samples = append(a.samples, s)
+			}
+		}
+		return nil
+	})
+}
+
+func askRedis(ctx context.Context, w *facts) {
+	r := &w.redis
+	client, err := cache.Dial(cache.Config{URL: w.cfg.Redis.URL.Reveal(), Warn: func(text string) { r.warning = text }})
+	if err != nil {
+		r.err = err
+		return
+	}
+	defer client.Close()
+	if r.server, r.err = cache.Inspect(ctx, client); r.err != nil {
+		return
+	}
+	// The cluster's id is not known yet. Rights to keys are given by their beginning, if not to all.
+	store := cache.New(client, cache.Destination("any", w.cfg.Kafka.Topic, w.cfg.Sync.Name))
+	r.refused, r.told, r.scripts = store.Rights(ctx)
+	walk, cancel := context.WithTimeout(ctx, walkFor)
+	defer cancel()
+	r.old, r.oldAll, r.oldErr = cache.CountOldKeys(walk, client)
+}
+
+// askDestination asks Redis what it keeps for this topic of this cluster.
+func askDestination(ctx context.Context, w *facts) {
+	r := &w.redis
+	client, err := cache.Dial(cache.Config{URL: w.cfg.Redis.URL.Reveal()})
+	if err != nil {
+		r.stateErr = err
+		return
+	}
+	defer client.Close()
+	cluster := w.kafka.cluster.ClusterID
+	store := cache.New(client, cache.Destination(cluster, w.cfg.Kafka.Topic, w.cfg.Sync.Name), cache.Keep(w.cfg.Redis.Expire))
+	r.state, r.stateErr = store.State(ctx)
+	walk, cancel := context.WithTimeout(ctx, walkFor)
+	defer cancel()
+	r.stranded, _ = cache.Stranded(walk, client, cluster, w.cfg.Kafka.Topic, w.cfg.Sync.Name)
+	if r.stateErr == nil && w.cfg.Check.Migrate {
+		r.remembers, r.stateErr = countRemembered(ctx, store, w.api.ids)
+	}
+}
+
+// countRemembered counts the shifts that need not be published because nothing but a change would be news of them.
+func countRemembered(ctx context.Context, store *cache.Redis, ids map[int64]struct{}) (n int, err error) {
+	batch := make([]shiftsync.Sighting, 0, 500)
+	known := make([]shiftsync.Known, cap(batch))
+	look := func() error {
+		err := store.Lookup(ctx, batch, known[:len(batch)])
+		for _, k := range known[:len(batch)] {
+			if k.Remembered && !k.Pending {
+				n++
+			}
+		}
+		batch = batch[:0]
+		return err
+	}
+	for id := range ids {
+		if batch = append(batch, shiftsync.Sighting{ID: id}); len(batch) == cap(batch) {
+			if err := look(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, look()
+}
+
+func askKafka(ctx context.Context, w *facts) {
+	k := &w.kafka
+	kafka, err := newKafka(w.cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		k.err = err
+		return
+	}
+	defer kafka.Close()
+	k.partitionOf = kafka.PartitionOf
+	if k.cluster = kafka.Describe(ctx); !k.cluster.Reached() {
+		return
+	}
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	if k.cluster.Topic == nil {
+		asking.Go(func() { k.settings, k.settingsErr = kafka.TopicSettings(ctx) })
+		asking.Go(func() {
+			topic, err := kafka.Topic(ctx)
+			k.ends, k.endsErr = topic.Ends, err
+		})
+	}
+	if w.cfg.transactionalID() != "" {
+		asking.Go(func() { k.memory, k.memoryErr = kafka.FenceMemory(ctx) })
+		asking.Go(func() { k.fence, k.fenceErr = kafka.FenceRight(ctx) })
+	}
+}
+
+func askRegistry(ctx context.Context, w *facts) {
+	encoder, err := newEncoder(w.cfg)
+	if err != nil {
+		w.registry.err = err
+		return
+	}
+	w.registry.found, w.registry.err = encoder.Inspect(ctx)
+}
+
+// why is an error as an operator wants to read it: what a bound of ours cut short took too long.
+func why(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("no answer within %s", askFor)
+	}
+	return err.Error()
+}

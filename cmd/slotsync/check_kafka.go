@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slotsync/slotsync/publish"
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+func kafkaChecks() []check {
+	look := func(judge func(*facts) finding) func(*facts) finding {
+		return func(w *facts) finding {
+			if !w.kafka.reached() {
+				return skip("Kafka was not reached")
+			}
+			return judge(w)
+		}
+	}
+	there := func(judge func(*facts) finding) func(*facts) finding {
+		return look(func(w *facts) finding {
+			if w.kafka.cluster.Topic != nil {
+				return skip("the topic cannot be seen")
+			}
+			return judge(w)
+		})
+	}
+	told := func(judge func(*facts) finding) func(*facts) finding {
+		return there(func(w *facts) finding {
+			if w.kafka.settingsErr != nil {
+				return skip("the settings of the topic are not told")
+			}
+			return judge(w)
+		})
+	}
+	return []check{
+		{"kafka_brokers", "Kafka", "brokers", judgeBrokers},
+		{"kafka_cluster", "Kafka", "cluster", look(judgeCluster)},
+		{"kafka_version", "Kafka", "version", look(judgeKafkaVersion)},
+		{"kafka_topic", "Kafka", "topic", look(judgeTopic)},
+		{"kafka_write", "Kafka", "right to write", there(judgeWrite)},
+		{"kafka_replicas", "Kafka", "replicas", there(judgeReplicas)},
+		{"kafka_settings", "Kafka", "right to look", there(judgeTold)},
+		{"kafka_min_insync", "Kafka", "min in sync", told(judgeMinInSync)},
+		{"kafka_cleanup", "Kafka", "cleanup", told(judgeCleanup)},
+		{"kafka_record_size", "Kafka", "largest record", told(judgeRecordSize)},
+		{"kafka_fence", "Kafka", "fence", look(judgeFence)},
+		{"kafka_fence_memory", "Kafka", "fence memory", look(judgeFenceMemory)},
+		{"kafka_log_ends", "Kafka", "log ends", there(judgeLogEnds)},
+		{"kafka_layout", "Kafka", "layout", there(judgeLayout)},
+	}
+}
+
+func (k *kafkaFacts) reached() bool { return k.cluster != nil && k.cluster.Reached() }
+
+// grant begins a command that gives the worker a right.
+func grant(cfg *config) string {
+	return fmt.Sprintf("kafka-acls --bootstrap-server %s --add --allow-principal User:<user>", cfg.Kafka.Brokers[0])
+}
+
+// set is a command that changes a setting of the topic.
+func set(cfg *config, setting string) string {
+	return fmt.Sprintf("kafka-configs --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s",
+		cfg.Kafka.Brokers[0], cfg.Kafka.Topic, setting)
+}
+
+func judgeBrokers(w *facts) finding {
+	if w.kafka.err != nil {
+		return fail("correct the setting", "%s", w.kafka.err)
+	}
+	var bad []string
+	for _, b := range w.kafka.cluster.Brokers {
+		if b.Err != nil {
+			bad = append(bad, fmt.Sprintf("%s: %s", b.Address, why(b.Err)))
+		}
+	}
+	all := len(w.kafka.cluster.Brokers)
+	const advice = "see that KAFKA_BROKERS is right, and that each can be reached from here on a listener for this kind of client"
+	switch {
+	case len(bad) == all:
+		return fail(advice, "%s", strings.Join(bad, "; "))
+	case len(bad) > 0:
+		return warn(advice, "%d of %d answered; %s", all-len(bad), all, strings.Join(bad, "; "))
+	}
+	return ok("%d of %d answered", all, all)
+}
+
+func judgeCluster(w *facts) finding {
+	c := w.kafka.cluster
+	for _, b := range c.Brokers {
+		switch {
+		case b.Err != nil:
+		case b.ClusterID == "":
+			return fail("use Kafka 0.10.1 or newer: what is remembered is kept under the cluster's id", "%s tells no cluster id", b.Address)
+		case b.ClusterID != c.ClusterID:
+			return fail("take the brokers of the other cluster out of KAFKA_BROKERS", "%s belongs to another cluster (%s) than the first (%s)",
+				b.Address, b.ClusterID, c.ClusterID)
+		}
+	}
+	brokers := "1 broker"
+	if c.Size != 1 {
+		brokers = fmt.Sprintf("%d brokers", c.Size)
+	}
+	return ok("%s, %s", c.ClusterID, brokers)
+}
+
+// A producer that renews its own epoch needs version 3 of InitProducerId.
+const epochVersion = 3
+
+func judgeKafkaVersion(w *facts) finding {
+	for _, b := range w.kafka.cluster.Brokers {
+		if b.Err == nil && b.InitProducerID < epochVersion {
+			return fail("use Kafka 2.5 or newer", "%s is older than Kafka 2.5 (InitProducerId version %d)", b.Address, b.InitProducerID)
+		}
+	}
+	return ok("new enough: 2.5 or later")
+}
+
+func judgeTopic(w *facts) finding {
+	topic := w.cfg.Kafka.Topic
+	switch err := w.kafka.cluster.Topic; {
+	case errors.Is(err, publish.ErrNoTopic):
+		return fail("create it, with as many partitions as you will ever want", "%s does not exist, or may not be seen", topic).
+			with("slotsync check --create-topic --partitions 6 --replication-factor %d", min(3, max(1, w.kafka.cluster.Size)))
+	case err != nil:
+		return fail("grant the rights Describe and Write on the topic", "%s: %s", topic, err).
+			with("%s --operation Describe --operation Write --topic %s", grant(w.cfg), topic)
+	}
+	n := len(w.kafka.cluster.Partitions)
+	if fixed := w.cfg.Kafka.Partition; fixed != nil {
+		if int(*fixed) >= n {
+			return fail("set KAFKA_PARTITION to one of them, or unset it", "%s has %d partitions, none of them is %d", topic, n, *fixed)
+		}
+		return ok("%s, %d partitions; all records go to partition %d", topic, n, *fixed)
+	}
+	return ok("%s, %d partitions", topic, n)
+}
+
+func judgeWrite(w *facts) finding {
+	switch w.kafka.cluster.Write {
+	case publish.Granted:
+		return ok("granted")
+	case publish.Missing:
+		return fail("grant the right Write on the topic", "missing").
+			with("%s --operation Write --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
+	}
+	return warn("see that the worker has the right Write on the topic", "not told: brokers say it from Kafka 2.3 on")
+}
+
+func judgeReplicas(w *facts) finding {
+	var leaderless, lagging []string
+	fewest := 0
+	for _, p := range w.kafka.cluster.Partitions {
+		if !p.Leader {
+			leaderless = append(leaderless, strconv.Itoa(p.ID))
+		}
+		if p.InSync < p.Replicas {
+			lagging = append(lagging, strconv.Itoa(p.ID))
+		}
+		if fewest == 0 || p.Replicas < fewest {
+			fewest = p.Replicas
+		}
+	}
+	switch {
+	case len(leaderless) > 0:
+		return fail("bring back the brokers that hold them", "no leader for partition %s: nothing can be written there", strings.Join(leaderless, ", "))
+	case len(lagging) > 0:
+		return warn("see why some brokers do not follow", "%d each, not all in sync for partition %s", fewest, strings.Join(lagging, ", "))
+	case fewest == 1 && w.kafka.cluster.Size > 1:
+		return warn("give each partition more replicas (kafka-reassign-partitions): what is acknowledged can be lost with one broker",
+			"1, with %d brokers", w.kafka.cluster.Size)
+	}
+	return ok("%d, all in sync", fewest)
+}
+
+func judgeTold(w *facts) finding {
+	if err := w.kafka.settingsErr; err != nil {
+		return warn("grant the right DescribeConfigs on the topic, or look yourself at min.insync.replicas, cleanup.policy and max.message.bytes",
+			"%s", why(err)).with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
+	}
+	return ok("granted: the topic's settings are told")
+}
+
+func judgeMinInSync(w *facts) finding {
+	need := w.kafka.settings.MinInSync
+	replicas, inSync := 0, -1
+	for _, p := range w.kafka.cluster.Partitions {
+		replicas = max(replicas, p.Replicas)
+		if inSync < 0 || p.InSync < inSync {
+			inSync = p.InSync
+		}
+	}
+	switch {
+	case need == 0:
+		return warn("look at min.insync.replicas yourself", "not told")
+	case need > inSync:
+		return fail("bring back the brokers that lack, or lower it: until then nothing is acknowledged",
+			"min.insync.replicas is %d, and a partition has %d in sync", need, inSync).with("%s", set(w.cfg, fmt.Sprint("min.insync.replicas=", max(1, min(inSync, replicas-1)))))
+	case need == 1 && replicas > 1:
+		return warn("raise it: what only one broker has acknowledged can be lost with it",
+			"min.insync.replicas is 1, with %d replicas", replicas).with("%s", set(w.cfg, "min.insync.replicas=2"))
+	}
+	return ok("min.insync.replicas is %d", need)
+}
+
+func judgeCleanup(w *facts) finding {
+	s, topic := &w.kafka.settings, w.cfg.Kafka.Topic
+	compacts, deletes := slices.Contains(s.Cleanup, "compact"), slices.Contains(s.Cleanup, "delete")
+	short := deletes && s.Retention >= 0 && s.Retention < w.cfg.Redis.Expire
+	policy := strings.Join(s.Cleanup, ",")
+	switch {
+	case len(s.Cleanup) == 0:
+		return warn("see that cleanup.policy has compact in it", "not told")
+	case short:
+		return warn("compact it instead: a shift that does not change is not sent again, so consumers lose it after that time",
+			"%s deletes records after %s (cleanup.policy %s, retention.ms)", topic, s.Retention, policy).with("%s", set(w.cfg, "cleanup.policy=compact"))
+	case !compacts:
+		return warn("compact it: then the newest record of each shift stays, and older ones go", "cleanup.policy is %s", policy).
+			with("%s", set(w.cfg, "cleanup.policy=compact"))
+	}
+	return ok("cleanup.policy is %s", policy)
+}
+
+// Beside its 26 fields a shift has notes, which people write.
+const smallRecord = 64 << 10
+
+func judgeRecordSize(w *facts) finding {
+	switch n := w.kafka.settings.MaxRecordBytes; {
+	case n == 0:
+		return warn("look at max.message.bytes yourself", "not told")
+	case n < smallRecord:
+		return warn("raise it: a shift with long notes would be set aside", "max.message.bytes is %s", grouped(n)).
+			with("%s", set(w.cfg, "max.message.bytes=1048588"))
+	default:
+		return ok("max.message.bytes is %s", grouped(n))
+	}
+}
+
+const unfenced = "a worker that was paused can write late, and an old version can end up as the newest"
+
+func judgeFence(w *facts) finding {
+	id := w.cfg.transactionalID()
+	switch {
+	case id == "":
+		return warn("unset KAFKA_TRANSACTIONAL_ID: without it "+unfenced, "off")
+	case w.kafka.fenceErr != nil:
+		return fail("see that the cluster can hold __transaction_state: transaction.state.log.replication.factor must not exceed its brokers",
+			"%s", why(w.kafka.fenceErr))
+	case w.kafka.fence == publish.Missing:
+		return warn("grant the right Write on it, or know that "+unfenced, "no right to transactional id %s", id).
+			with("%s --operation Write --transactional-id %s", grant(w.cfg), id)
+	case w.kafka.fence == publish.NotTold:
+		return warn("see that the worker has the right Write on transactional id "+id+": without it "+unfenced, "not told")
+	}
+	return ok("may write under transactional id %s", id)
+}
+
+func judgeFenceMemory(w *facts) finding {
+	const name = "transactional.id.expiration.ms"
+	switch k, third := &w.kafka, w.kafka.memory/3; {
+	case w.cfg.transactionalID() == "":
+		return skip("the fence is off")
+	case k.memoryErr != nil:
+		return warn("grant the right DescribeConfigs on the cluster; until then the worker takes the default of 7 days for granted",
+			"not told: %s", why(k.memoryErr)).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
+	case third < w.cfg.Sync.Wait+time.Minute:
+		return warn("raise it on the brokers, or lower SYNC_SLEEP_PERIOD_SECONDS: a fence that is forgotten between two passes holds nobody off",
+			"%s is %s; the fence is renewed within a third of it", name, k.memory)
+	}
+	return ok("brokers remember an unused fence for %s", w.kafka.memory)
+}
+
+func judgeLogEnds(w *facts) finding {
+	state := w.redis.state
+	switch {
+	case w.kafka.endsErr != nil:
+		return fail("see that all partitions have a leader, and that the right Describe on the topic is there", "%s", why(w.kafka.endsErr))
+	case state == nil:
+		return skip("nothing could be read from Redis to compare them with")
+	case len(state.Ends) == 0:
+		return ok("nothing acknowledged yet")
+	}
+	for _, p := range slices.Sorted(maps.Keys(state.Ends)) {
+		if end, acknowledged := w.kafka.ends[p], state.Ends[p]; end <= acknowledged {
+			return warn("nothing, if the topic was meant to be made anew: the worker notices, says so and publishes the window again",
+				"partition %d ends at %d, but offset %d was acknowledged: the topic was made anew or cut", p, end, acknowledged)
+		}
+	}
+	return ok("behind all that was acknowledged, in %d partitions", len(state.Ends))
+}
+
+// judgeLayout finds what would make the worker refuse to go on.
+func judgeLayout(w *facts) finding {
+	if w.redis.state == nil {
+		return skip("nothing could be read from Redis to compare it with")
+	}
+	was := w.redis.state.Layout
+	var differs []string
+	compare := func(what, was, now string) {
+		if was != "" && now != "" && was != now {
+			differs = append(differs, fmt.Sprintf("%s was %s and is now %s", what, was, now))
+		}
+	}
+	compare("the topic's number of partitions", number(was.Partitions), number(len(w.kafka.cluster.Partitions)))
+	compare("the partition that records go to", was.Fixed, partitioning(w.cfg))
+	if found := w.registry.found; found != nil {
+		compare("the schema id of the key", number(was.KeySchema), number(found.Key.Use))
+	}
+	compare("the When I Work account", number(was.Account), number(w.api.account))
+	switch {
+	case len(differs) > 0 && w.cfg.AcceptLayout:
+		return warn("with --accept-layout the worker takes it and publishes the window anew", "%s", strings.Join(differs, "; "))
+	case len(differs) > 0:
+		return fail("change it back, or start the worker once with --accept-layout, which publishes the window anew", "%s", strings.Join(differs, "; "))
+	case was.Partitions == 0:
+		return ok("nothing to compare with: no worker has written here yet")
+	}
+	return ok("as it was")
+}
+
+// number writes n, or nothing if it is not known.
+func number[N int | int64 | shiftsync.SchemaID](n N) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+// createTopic makes the topic if that is asked for, and says what became of it; nil if it is not.
+func createTopic(ctx context.Context, cfg *config) *finding {
+	c := &cfg.Check
+	if !c.CreateTopic {
+		return nil
+	}
+	topic := cfg.Kafka.Topic
+	f := func() finding {
+		kafka, err := newKafka(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		if err != nil {
+			return fail("correct the setting", "%s", err)
+		}
+		defer kafka.Close()
+		ctx, cancel := context.WithTimeout(ctx, askFor)
+		defer cancel()
+		switch created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor); {
+		case err != nil:
+			return fail("grant the right Create on the topic, or choose numbers that the cluster can hold; then call this again", "%s", why(err)).
+				with("%s --operation Create --topic %s", grant(cfg), topic)
+		case !created:
+			return ok("%s is there already; nothing was changed", topic)
+		}
+		return ok("%s: %s, %s, cleanup.policy=compact", topic,
+			orDefault(c.Partitions, "partition"), orDefault(c.ReplicationFactor, "replica"))
+	}()
+	f.Name, f.Group, f.title = "create_topic", "Create", "topic"
+	return &f
+}
+
+func orDefault(n int, what string) string {
+	switch n {
+	case 0:
+		return what + "s as the cluster's default has it"
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

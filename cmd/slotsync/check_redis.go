@@ -1,0 +1,188 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+func redisChecks() []check {
+	look := func(judge func(*facts) finding) func(*facts) finding {
+		return func(w *facts) finding {
+			if w.redis.err != nil {
+				return skip("Redis was not reached")
+			}
+			return judge(w)
+		}
+	}
+	// What is kept for a destination is found under a name that has the id of the Kafka cluster in it.
+	kept := func(judge func(*facts) finding) func(*facts) finding {
+		return look(func(w *facts) finding {
+			switch r := &w.redis; {
+			case r.stateErr != nil:
+				return fail("see that the user of REDIS_HOST may read slotsync:* and that no other program writes there", "%s", why(r.stateErr))
+			case r.state == nil:
+				return skip("it is kept under the id of the Kafka cluster, which was not reached")
+			}
+			return judge(w)
+		})
+	}
+	return []check{
+		{"redis_reached", "Redis", "answer", judgeRedis},
+		{"redis_version", "Redis", "version", look(judgeRedisVersion)},
+		{"redis_role", "Redis", "role", look(judgeRole)},
+		{"redis_scripts", "Redis", "scripts", look(judgeScripts)},
+		{"redis_eviction", "Redis", "eviction", look(judgeEviction)},
+		{"redis_append_only", "Redis", "append-only file", look(judgeAppendOnly)},
+		{"redis_memory", "Redis", "memory", look(judgeMemory)},
+		{"redis_lease", "Redis", "lease", kept(judgeLease)},
+		{"redis_shifts", "Redis", "remembered", kept(judgeRemembered)},
+		{"redis_intents", "Redis", "open intents", kept(judgeIntents)},
+		{"redis_old_keys", "Redis", "old keys", look(judgeOldKeys)},
+	}
+}
+
+func judgeRedis(w *facts) finding {
+	r := &w.redis
+	switch {
+	case r.err != nil && strings.Contains(r.err.Error(), "NOAUTH"), r.err != nil && strings.Contains(r.err.Error(), "WRONGPASS"):
+		return fail("put the password into REDIS_HOST, as redis://:password@host:port", "%s: %s", w.cfg.Redis.URL, r.err)
+	case r.err != nil:
+		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, why(r.err))
+	case r.warning != "":
+		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
+	}
+	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
+}
+
+func judgeRedisVersion(w *facts) finding {
+	switch runs, known := w.redis.server.NewEnough(); {
+	case !known:
+		return warn("see that it is Redis 5 or newer; to have it told here, let the user of REDIS_HOST call INFO", "not told")
+	case !runs:
+		return fail("use Redis 5 or newer: older ones refuse scripts that read the clock before they write", "%s", w.redis.server.Version)
+	}
+	return ok("%s", w.redis.server.Version)
+}
+
+func judgeRole(w *facts) finding {
+	if w.redis.server.Replica {
+		return fail("set REDIS_HOST to the primary", "a replica, which takes no writes")
+	}
+	return ok("takes writes")
+}
+
+func judgeScripts(w *facts) finding {
+	r := &w.redis
+	switch {
+	case r.scripts != nil:
+		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", why(r.scripts)).
+			with("ACL SETUSER <user> +eval +evalsha ~slotsync:*")
+	case len(r.refused) > 0:
+		return fail("let the user of REDIS_HOST call them, on the keys slotsync:*", "they run, but may not call %s", strings.Join(r.refused, ", ")).
+			with("ACL SETUSER <user> ~slotsync:* +%s", strings.ToLower(strings.Join(r.refused, " +")))
+	case !r.told:
+		return ok("they run; which commands are refused is not told before Redis 7")
+	}
+	return ok("they run, and may call all they need")
+}
+
+func judgeEviction(w *facts) finding {
+	switch policy := w.redis.server.Policy; policy {
+	case "noeviction":
+		return ok("maxmemory-policy %s", policy)
+	case "":
+		return warn("see that maxmemory-policy is noeviction: what is evicted may be a change that was never sent", "not told")
+	default:
+		return warn("put maxmemory-policy noeviction into redis.conf: what is evicted may be a change that was never sent",
+			"maxmemory-policy %s", policy).with("redis-cli CONFIG SET maxmemory-policy noeviction")
+	}
+}
+
+func judgeAppendOnly(w *facts) finding {
+	switch w.redis.server.AppendOnly {
+	case "1":
+		return ok("on")
+	case "0":
+		return warn("put appendonly yes into redis.conf: what a restart forgets may be a change that was never sent", "off").
+			with("redis-cli CONFIG SET appendonly yes")
+	default:
+		return warn("see that appendonly is on: what a restart forgets may be a change that was never sent", "not told")
+	}
+}
+
+func judgeMemory(w *facts) finding {
+	s := w.redis.server
+	const advice = "raise maxmemory, or make room: on a full server nothing new can be sent"
+	switch {
+	case s.Limit < 0 || s.Used == 0:
+		return warn("see that there is room for some 120 bytes a shift", "not told")
+	case s.Limit == 0:
+		return ok("%s used, no maxmemory", mebibytes(s.Used))
+	case s.Used >= s.Limit:
+		return fail(advice, "%s used of %s: full", mebibytes(s.Used), mebibytes(s.Limit))
+	case s.Used > s.Limit/10*9:
+		return warn(advice, "%s used of %s", mebibytes(s.Used), mebibytes(s.Limit))
+	}
+	return ok("%s used of %s", mebibytes(s.Used), mebibytes(s.Limit))
+}
+
+func mebibytes(n int64) string {
+	if n < 10<<20 {
+		return grouped(int(n>>10)) + " KiB"
+	}
+	return grouped(int(n>>20)) + " MiB"
+}
+
+func judgeLease(w *facts) finding {
+	s := w.redis.state
+	if s.Holder == "" {
+		return ok("free: no worker is at work on this topic")
+	}
+	return ok("held by %s for another %s; a further worker stands by", s.Holder, rounded(s.Remaining))
+}
+
+func judgeRemembered(w *facts) finding {
+	s := w.redis.state
+	if s.Remembered == 0 && s.Aside == 0 {
+		return ok("none: the first pass publishes the whole window")
+	}
+	return ok("%s shifts, and %s set aside", grouped(int(s.Remembered)), grouped(int(s.Aside)))
+}
+
+func judgeIntents(w *facts) finding {
+	s, limit := w.redis.state, w.cfg.Limits.Pending
+	switch {
+	case int(s.Open) >= limit:
+		return warn("see why Kafka takes nothing, or raise PENDING_LIMIT: no further change is collected",
+			"%s, which is all that PENDING_LIMIT allows", grouped(int(s.Open)))
+	case len(w.redis.stranded) > 0:
+		var names []string
+		for name := range w.redis.stranded {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return warn("let a worker work there once more, or delete the keys if the changes do not matter",
+			"%s here; changes meant for another Kafka cluster were never sent: %s", grouped(int(s.Open)), strings.Join(names, ", "))
+	case s.Open > 0:
+		return ok("%s, which go out first", grouped(int(s.Open)))
+	}
+	return ok("none")
+}
+
+func judgeOldKeys(w *facts) finding {
+	r := &w.redis
+	switch {
+	case r.oldErr != nil:
+		return ok("slot:* of slot_sync: not told; slotsync leaves them alone")
+	case r.old == 0 && r.oldAll:
+		return ok("none of slot_sync")
+	}
+	return ok("%s of slot_sync (slot:*); slotsync leaves them alone", oldKeys(r))
+}
+
+func oldKeys(r *redisFacts) string {
+	if r.oldAll {
+		return grouped(r.old)
+	}
+	return "more than " + grouped(r.old)
+}
