@@ -42,6 +42,7 @@ type AvroOptions struct {
 	// that is none.
 	Namespace string
 	Register  bool          // whether schemas may be registered
+	DryRun    bool          // register nothing: where a schema would be registered, its id is 0
 	Refresh   time.Duration // how long Prepare stays with what it found; 0: 5 minutes
 	Timeout   time.Duration // longest time that the registry may take for one call of Prepare or Fingerprint; 0: 10 s
 }
@@ -68,6 +69,7 @@ func NewAvro(registry *Registry, topic string, o AvroOptions) (*Avro, error) {
 		topic:     topic,
 		namespace: o.Namespace,
 		register:  o.Register,
+		try:       o.DryRun && o.Register,
 		refresh:   o.Refresh,
 		timeout:   o.Timeout,
 		earlier:   map[shiftsync.SchemaID]earlier{},

@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// wantedBatch is how many shifts outside the window are read one by one in a pass, each of them a request.
-const wantedBatch = 30
+// WantedBatch is how many shifts outside the window are read one by one in a pass, each of them a request.
+const WantedBatch = 30
 
 // fetchWanted reads one by one the shifts that somebody wants again and that the window did not bring. Trouble with
 // one of them is no trouble of the pass: what is wanted stays wanted.
 func (p *pass) fetchWanted(stop, ctx context.Context) error {
-	wanted, err := p.Store.Wanted(ctx, wantedBatch)
+	wanted, err := p.Store.Wanted(ctx, WantedBatch)
 	if err != nil {
 		return fmt.Errorf("look up wanted shifts: %w", err)
 	}

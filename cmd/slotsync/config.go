@@ -23,8 +23,11 @@ import (
 // A secret has no flag for its value, which everybody on the machine could read in the list of processes, but one for
 // the path of its file.
 type config struct {
-	Once         bool `name:"once" help:"Run one pass and exit: 0 if all is in step, 3 if something stays pending, 1 if nothing could be decided."`
-	AcceptLayout bool `name:"accept-layout" help:"Accept that the topic's partitions, the partitioning, the key's schema or the account changed, and publish the window anew."`
+	Once         bool      `name:"once" help:"Run one pass and exit: 0 if all is in step, 3 if something stays pending, 1 if nothing could be decided."`
+	DryRun       bool      `name:"dry-run" help:"With --once: say what would be published and why, and write nowhere."`
+	Republish    selection `name:"republish" placeholder:"WHAT" help:"Forget shifts, so that whoever holds the lease publishes them on its next pass: all, a comma list of ids, or those that end in a span of days like 2026-11-01..2026-11-15."`
+	Yes          bool      `name:"yes" help:"With --republish: do not ask."`
+	AcceptLayout bool      `name:"accept-layout" help:"Accept that the topic's partitions, the partitioning, the key's schema or the account changed, and publish the window anew."`
 
 	Sync struct {
 		DaysAhead int           `name:"sync-days-ahead" vars:"SYNC_DAYS_AHEAD" default:"1" min:"0" max:"3650" help:"Days after now to cover."`
@@ -120,8 +123,11 @@ type config struct {
 }
 
 // spared are the flags of required settings that a command does without.
-func spared(command string) []string {
-	switch command {
+func (c *config) spared() []string {
+	if c.Republish.any() {
+		return []string{"wiw-token-file", "schema-registry-url"}
+	}
+	switch c.command {
 	case "tail":
 		return []string{"wiw-token-file"}
 	case "schemas show", "schemas check", "schemas register":
@@ -161,6 +167,14 @@ func (c *config) validate(l *loader) {
 	}
 	if c.Sync.DaysPrior == 0 && c.Sync.DaysAhead == 0 {
 		l.fault(&c.Sync.DaysAhead, "is 0, and so is SYNC_DAYS_PRIOR, which leaves no time to cover: give one of them a day or more")
+	}
+	switch {
+	case c.DryRun && !c.Once:
+		l.faultOf("--dry-run", "goes with --once")
+	case c.Republish.any() && c.Once:
+		l.faultOf("--republish", "does not go with --once: it does no pass, whoever holds the lease does")
+	case c.Yes && !c.Republish.any():
+		l.faultOf("--yes", "goes with --republish")
 	}
 	user, password := c.Registry.Username != "", !c.Registry.Password.Empty()
 	switch {
@@ -214,7 +228,7 @@ func (c *config) validateLogin(l *loader) {
 		}
 	}
 	switch {
-	case given == 0 && c.WIW.Token.Empty() && !slices.Contains(spared(c.command), "wiw-token-file"):
+	case given == 0 && c.WIW.Token.Empty() && !slices.Contains(c.spared(), "wiw-token-file"):
 		l.fault(&c.WIW.Token, "is not set: give a session token of When I Work (not the developer key), or let slotsync log in with WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD")
 	case given == 0:
 	case given < len(parts):

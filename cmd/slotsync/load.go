@@ -52,7 +52,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	if cfg.command == "version" {
 		return cfg, nil
 	}
-	l.requireNeeded(spared(cfg.command))
+	l.requireNeeded(cfg.spared())
 	cfg.validate(l)
 	cfg.warnings = l.warnings
 	if len(l.faults) > 0 {
@@ -185,6 +185,7 @@ func (l *loader) mappers() []kong.Option {
 		typed(l, parseHostPorts),
 		typed(l, parseEndpoint),
 		typed(l, parseWords),
+		typed(l, parseSelection),
 		typed(l, parseChoice),
 		typed(l, parseStart),
 		kong.TypeMapper(reflect.TypeFor[bool](), mapper[bool]{l, parseBool}),

@@ -2,6 +2,10 @@
 //
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
+//	slotsync --once --dry-run
+//	                    says what a pass would publish, and why
+//	slotsync --republish all
+//	                    has shifts published again
 //	slotsync check      asks every dependency whether the worker would work
 //	slotsync tail       the topic's records as lines of JSON
 //	slotsync schemas    the Avro schemas: show, check, register
@@ -88,6 +92,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	log := newLog(screen, cfg)
 	for _, text := range cfg.warnings {
 		log.Warn("setting", "warning", text)
+	}
+	switch {
+	case cfg.Republish.any():
+		return republish(ctx, cfg, log, stdout)
+	case cfg.DryRun:
+		return dryRun(ctx, cfg, log, screen, stdout)
 	}
 	switch cfg.command {
 	case "tail":

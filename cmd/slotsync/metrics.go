@@ -102,15 +102,18 @@ func dial(cfg *config, log *slog.Logger) stats {
 	addr := cfg.statsdAddr()
 	if addr == "" {
 		log.Info("metrics are off: there is no STATSD_HOST")
-		return &statsd.NoOpClient{}
+		return noMetrics()
 	}
 	client, err := statsd.New(addr, statsdOptions(cfg)...)
 	if err != nil {
 		log.Warn("metrics are off", "err", err)
-		return &statsd.NoOpClient{}
+		return noMetrics()
 	}
 	return client
 }
+
+// noMetrics is where metrics go that nobody wants.
+func noMetrics() stats { return &statsd.NoOpClient{} }
 
 func statsdOptions(cfg *config) []statsd.Option {
 	var tags []string

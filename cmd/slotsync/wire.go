@@ -132,6 +132,7 @@ func newEncoder(cfg *config) (*publish.Avro, error) {
 	encoder, err := publish.NewAvro(registry, cfg.Kafka.Topic, publish.AvroOptions{
 		Namespace: cfg.Kafka.SchemaName,
 		Register:  cfg.Registry.Register,
+		DryRun:    cfg.DryRun,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("avro: %w", err)

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/slotsync/slotsync/cache"
+	"github.com/slotsync/slotsync/publish"
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// dryRun prints what a pass would publish, and why, a line for each shift and the counts at the end. It takes no lease
+// and writes nowhere: not to Redis, not to Kafka, not to the registry, and sends no metrics.
+func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, stdout io.Writer) (err error) {
+	watch := newObserver(cfg, log, startMetrics(noMetrics()), screen)
+	defer closeInto(&err, watch.stats, "close metrics")
+	w, reader, closeAll, err := rehearsal(ctx, cfg, log, watch)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+
+	page := bufio.NewWriter(stdout)
+	diff := differ{reader: reader}
+	rep, err := w.Preview(ctx, func(p shiftsync.Plan) error {
+		_, err := fmt.Fprintln(page, diff.line(ctx, p))
+		return err
+	})
+	for _, notice := range rep.Notices {
+		log.Warn("notice", "text", notice)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("dry run: %w", err), page.Flush())
+	}
+	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s pending; it would set aside %s; %s are unchanged\n",
+		counted(diff.fresh+diff.changed+diff.schema+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
+		grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
+	return page.Flush()
+}
+
+// rehearsal connects a worker that is to decide and nothing else.
+func rehearsal(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (w *shiftsync.Worker, r *publish.Reader, closeAll func() error, err error) {
+	var open []io.Closer
+	closeAll = func() error {
+		var errs []error
+		for _, c := range slices.Backward(open) {
+			errs = append(errs, c.Close())
+		}
+		return errors.Join(errs...)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll())
+		}
+	}()
+	source, err := newSource(cfg, log, watch)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	open = append(open, source)
+	registry, err := newRegistry(cfg)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	encoder, err := newEncoder(cfg)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	kafka, err := newKafka(cfg, log)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	open = append(open, kafka)
+	cluster, err := kafka.ClusterID(ctx)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("find the kafka cluster: %w", err)
+	}
+	redis, err := cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal()})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	open = append(open, redis)
+	return &shiftsync.Worker{
+		Source:       source,
+		Encoder:      encoder,
+		Publisher:    kafka,
+		Store:        cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name), cache.Keep(cfg.Redis.Expire)),
+		DaysPrior:    cfg.Sync.DaysPrior,
+		DaysAhead:    cfg.Sync.DaysAhead,
+		Partition:    partitioning(cfg),
+		AcceptLayout: cfg.AcceptLayout,
+	}, publish.NewReader(kafka, registry), closeAll, nil
+}
+
+// differ tells in what a shift differs from its last record.
+type differ struct {
+	reader *publish.Reader
+
+	fresh, changed, schema, pending, aside int
+}
+
+func (d *differ) line(ctx context.Context, p shiftsync.Plan) string {
+	switch p.Why {
+	case shiftsync.WhyNew:
+		d.fresh++
+		return fmt.Sprintf("new      %d", p.ID)
+	case shiftsync.WhySchema:
+		d.schema++
+		return fmt.Sprintf("schema   %d: the same content, written with another schema", p.ID)
+	case shiftsync.WhyPending:
+		d.pending++
+		return fmt.Sprintf("pending  %d: no acknowledgement of it has come", p.ID)
+	case shiftsync.WhyAside:
+		d.aside++
+		return fmt.Sprintf("aside    %d: %s", p.ID, p.Reason)
+	}
+	d.changed++
+	return fmt.Sprintf("changed  %d: %s", p.ID, d.fields(ctx, p))
+}
+
+// fields names what differs between a record that would be published and the last one that was.
+func (d *differ) fields(ctx context.Context, p shiftsync.Plan) string {
+	if !p.Known.Remembered || p.Known.Pending {
+		return "a newer version than the one that is pending"
+	}
+	was, err := d.reader.At(ctx, p.Known.Partition, p.Known.Offset)
+	switch {
+	case errors.Is(err, publish.ErrGone):
+		return "its last record is not in the topic any more"
+	case err != nil:
+		return "its last record cannot be read back: " + err.Error()
+	}
+	now, _, err := d.reader.Fields(ctx, p.Record.Value)
+	if err != nil {
+		return "its fields cannot be compared: " + err.Error()
+	}
+	var names []string
+	for name := range now {
+		if was, there := was.Value[name]; !there && now[name] != nil || there && !reflect.DeepEqual(was, now[name]) {
+			names = append(names, name)
+		}
+	}
+	for name := range was.Value {
+		if _, there := now[name]; !there {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return "no field: its last record says the same"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slotsync/slotsync/cmd/mini/world"
+	"github.com/slotsync/slotsync/publish/publishtest"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
+)
+
+// everything is what stands in Redis, the topic and the registry.
+func everything(t *testing.T, w *world.World) string {
+	t.Helper()
+	messages, err := publishtest.ReadAll(t.Context(), w.Kafka.Addrs, world.Topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.Registry.URL()+"/schemas", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	schemas, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s\n%d records\n%s", w.Redis.Dump(), len(messages), schemas)
+}
+
+func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
+	w := start(t, world.Options{Shifts: 40})
+	all := len(truth(w))
+	rehearse := func(claim string, want ...string) string {
+		t.Helper()
+		before := everything(t, w)
+		stdout, stderr, code := invoke(t, w, nil, "--once", "--dry-run")
+		for _, part := range want {
+			if code != 0 || !strings.Contains("\n"+stdout, "\n"+part) {
+				t.Errorf("%s: status %d, want the line %q\n%s%s", claim, code, part, stdout, stderr)
+			}
+		}
+		if after := everything(t, w); after != before {
+			t.Errorf("%s: it wrote\n%s\nwas\n%s", claim, after, before)
+		}
+		return stdout + stderr
+	}
+
+	first := rehearse("before the first pass", fmt.Sprintf("a pass would publish %d shifts: %d new, 0 changed, 0 for the schema alone, 0 pending; it would set aside 0; 0 are unchanged", all, all))
+	if n := strings.Count(first, "new      "); n != all {
+		t.Errorf("before the first pass it names %d shifts, want %d", n, all)
+	}
+	if rep, code, log := once(t, w, nil); code != 0 || published(rep) != all {
+		t.Fatal(log)
+	}
+	rehearse("when all is in step", fmt.Sprintf("a pass would publish 0 shifts: 0 new, 0 changed, 0 for the schema alone, 0 pending; it would set aside 0; %d are unchanged", all))
+
+	ids := slices.Sorted(maps.Keys(truth(w)))
+	s, _ := w.API.Get(ids[5])
+	s.Notes, s.EndTime = "told by nobody", s.EndTime.Add(time.Minute)
+	w.API.Put(s, wiwtest.Shape2025)
+	w.API.PutJSON(88, time.Now(), time.Now().Add(time.Hour), `{"id":88,"start_time":"soon"}`)
+	changed := rehearse("a changed and a bad one", fmt.Sprintf("changed  %d: ", ids[5]), "aside    88: ", "a pass would publish 1 shift: 0 new, 1 changed")
+	line, _, _ := strings.Cut(changed[strings.Index(changed, "changed  "):], "\n")
+	if !strings.Contains(line, "end_time") || !strings.Contains(line, "notes") || strings.Contains(line, "start_time") || strings.Contains(changed, "told by nobody") {
+		t.Errorf("of the fields it says %q; its content has no place there", line)
+	}
+
+	if _, stderr, code := invoke(t, w, map[string]string{"KAFKA_PARTITION": "0"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "would be refused") {
+		t.Errorf("with another layout: status %d\n%s", code, stderr)
+	}
+	if _, stderr, code := invoke(t, w, map[string]string{"WIW_KEY": "wrong"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "401") {
+		t.Errorf("refused by the API: status %d\n%s", code, stderr)
+	}
+	for _, args := range [][]string{{"--dry-run"}, {"--once", "--republish", "all"}, {"--yes"}} {
+		if _, _, code := invoke(t, w, nil, args...); code != 2 {
+			t.Errorf("%v: status %d, want 2", args, code)
+		}
+	}
+}

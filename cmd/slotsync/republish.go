@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/slotsync/slotsync/cache"
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// selection names shifts: all that are remembered, some by their ids, or those that end from one instant until before
+// another.
+type selection struct {
+	all      bool
+	ids      []int64
+	from, to time.Time
+}
+
+func (s selection) any() bool { return s.all || len(s.ids) > 0 || !s.to.IsZero() }
+
+// parseSelection reads all, a comma list of ids, or two days or instants with two dots between them. A day ends at its
+// end, so that 2026-11-01..2026-11-02 is two days, in UTC.
+func parseSelection(text string, _ *kong.Tag) (selection, error) {
+	text = strings.TrimSpace(text)
+	if text == "all" {
+		return selection{all: true}, nil
+	}
+	if from, to, isSpan := strings.Cut(text, ".."); isSpan {
+		begin, _, errFrom := parseInstant(from)
+		end, isDay, errTo := parseInstant(to)
+		if isDay {
+			end = end.AddDate(0, 0, 1)
+		}
+		switch {
+		case errFrom != nil || errTo != nil:
+			return selection{}, fmt.Errorf("must be two days like 2026-11-01..2026-11-15, or two instants in RFC 3339, not %q", text)
+		case !begin.Before(end):
+			return selection{}, fmt.Errorf("must be a span that ends after it begins, not %q", text)
+		}
+		return selection{from: begin, to: end}, nil
+	}
+	var ids []int64
+	for _, word := range strings.Split(text, ",") {
+		id, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)
+		if err != nil || id == 0 {
+			return selection{}, fmt.Errorf("must be all, a comma list of ids, or a span of days like 2026-11-01..2026-11-15, not %q", text)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return selection{ids: slices.Compact(ids)}, nil
+}
+
+func parseInstant(text string) (t time.Time, isDay bool, err error) {
+	text = strings.TrimSpace(text)
+	if t, err = time.Parse(time.DateOnly, text); err == nil {
+		return t, true, nil
+	}
+	t, err = time.Parse(time.RFC3339, text)
+	return t, false, err
+}
+
+// errNobodyToAsk is a wrong call: what it would forget is to be confirmed.
+var errNobodyToAsk = &usageError{errors.New("--republish asks before it forgets, and there is no terminal to ask on: add --yes")}
+
+// republish makes shifts wanted again. That they are forgotten is the only thing that it does: the publishing is for
+// the worker that holds the lease.
+func republish(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) (err error) {
+	store, closeStore, err := openStore(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+
+	now, err := shiftsync.WindowAround(time.Now(), cfg.Sync.DaysPrior, cfg.Sync.DaysAhead)
+	if err != nil {
+		return err
+	}
+	ids, over, err := choose(ctx, store, cfg.Republish, now.Start)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		_, err := fmt.Fprintln(stdout, "no shift that is remembered is among them: nothing to do")
+		return err
+	}
+	fmt.Fprintf(stdout, "%s to publish again", counted(len(ids), "shift"))
+	if over > 0 {
+		fmt.Fprintf(stdout, ", of which %s ended before the window: they are read one by one, %d a pass", grouped(over), shiftsync.WantedBatch)
+	}
+	fmt.Fprintln(stdout)
+	if !cfg.Yes {
+		if sure, err := askOnTerminal("forget them, so that they are published again?"); err != nil || !sure {
+			return err
+		}
+	}
+	if _, err := store.Want(ctx, ids); err != nil {
+		return fmt.Errorf("forget shifts: %w", err)
+	}
+	state, err := store.State(ctx)
+	switch {
+	case err != nil:
+		log.Debug("redis", "err", err)
+		fmt.Fprintln(stdout, "forgotten: whoever holds the lease publishes them on its next pass")
+	case state.Holder == "":
+		fmt.Fprintln(stdout, "forgotten: no worker holds the lease now, the next one publishes them")
+	default:
+		fmt.Fprintf(stdout, "forgotten: %s holds the lease and publishes them on its next pass\n", state.Holder)
+	}
+	return nil
+}
+
+// openStore finds the destination and opens what is remembered of it.
+func openStore(ctx context.Context, cfg *config, log *slog.Logger) (store *cache.Redis, closeStore func() error, err error) {
+	kafka, err := newKafka(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer closeInto(&err, kafka, "close Kafka's connections")
+	cluster, err := kafka.ClusterID(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the kafka cluster: %w", err)
+	}
+	redis, err := cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal()})
+	if err != nil {
+		return nil, nil, err
+	}
+	return cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name)), redis.Close, nil
+}
+
+// choose returns the ids that are selected, and how many of them are known to have ended before the window begins. Of
+// ids that were named all are selected, of others those that are remembered.
+func choose(ctx context.Context, store *cache.Redis, which selection, begin time.Time) (ids []int64, over int, err error) {
+	err = store.Remembered(ctx, func(id int64, end time.Time) error {
+		switch {
+		case which.all:
+		case which.ids != nil:
+			if _, named := slices.BinarySearch(which.ids, id); !named {
+				return nil
+			}
+		case end.Before(which.from) || !end.Before(which.to):
+			return nil
+		}
+		ids = append(ids, id)
+		if end.Before(begin) {
+			over++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("look up what is remembered: %w", err)
+	}
+	if which.ids != nil {
+		return which.ids, over, nil
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), over, nil
+}
+
+// askOnTerminal asks a question that is answered with y or n.
+func askOnTerminal(question string) (bool, error) {
+	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return false, errNobodyToAsk
+	}
+	defer terminal.Close()
+	return confirmed(terminal, question)
+}
+
+func confirmed(terminal io.ReadWriter, question string) (bool, error) {
+	if _, err := fmt.Fprintf(terminal, "%s [y/N] ", question); err != nil {
+		return false, fmt.Errorf("ask: %w", err)
+	}
+	answer, err := bufio.NewReader(terminal).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("ask: %w", err)
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return grouped(n) + " " + what + "s"
+}

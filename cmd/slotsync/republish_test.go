@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slotsync/slotsync/cmd/mini/world"
+	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
+)
+
+// invoke runs the program as a user would type it, and returns what it prints and its exit code.
+func invoke(t *testing.T, w *world.World, settings map[string]string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	env := w.Env()
+	maps.Copy(env, settings)
+	var out, log bytes.Buffer
+	err := run(t.Context(), args, func(name string) string { return env[name] }, &out, &log)
+	if err != nil {
+		fmt.Fprintln(&log, "slotsync:", err)
+	}
+	return out.String(), log.String(), exitCode(err)
+}
+
+func TestRepublish(t *testing.T) {
+	w := start(t, world.Options{Shifts: 40})
+	if _, code, log := once(t, w, nil); code != 0 {
+		t.Fatal(log)
+	}
+	all := len(truth(w))
+	someone := slices.Sorted(maps.Keys(truth(w)))[3]
+	outside := shiftsync.Shift{ID: 77_000_001, StartTime: time.Now().AddDate(0, -3, 0), EndTime: time.Now().AddDate(0, -3, 1)}
+	for _, s := range truth(w) {
+		outside.AccountID = s.AccountID
+	}
+	w.API.Put(outside, wiwtest.Shape2025)
+
+	for _, c := range []struct {
+		claim, what string
+		says        string // part of what it prints
+		again       []int64
+		n           int // shifts that the next pass publishes
+	}{
+		{claim: "one", what: fmt.Sprint(someone), says: "1 shift to publish again", again: []int64{someone}, n: 1},
+		{claim: "one outside the window", what: fmt.Sprint(outside.ID), says: "1 shift to publish again", again: []int64{outside.ID}, n: 1},
+		{claim: "one that does not exist", what: "4711", says: "1 shift to publish again", n: 0},
+		{claim: "all that are remembered", what: "all", says: fmt.Sprintf("%d shifts to publish again, of which 1 ended before the window", all+1), n: all + 1},
+		{claim: "none: no shift ends there", what: "1999-01-01..1999-12-31", says: "nothing to do", n: 0},
+		{claim: "all by a span", what: "2001-01-01..2100-01-01", says: fmt.Sprintf("%d shifts to publish again", all+1), n: all + 1},
+	} {
+		before := count(consume(t, w))
+		stdout, stderr, code := invoke(t, w, nil, "--republish", c.what, "--yes")
+		if code != 0 || !strings.Contains(stdout, c.says) {
+			t.Errorf("%s: status %d\n%s%s", c.claim, code, stdout, stderr)
+		}
+		rep, code, log := once(t, w, nil)
+		if code != 0 || published(rep) != c.n {
+			t.Errorf("%s: the next pass published %d, want %d; status %d\n%s", c.claim, published(rep), c.n, code, log)
+		}
+		after := count(consume(t, w))
+		for _, id := range c.again {
+			if after[id] != before[id]+1 {
+				t.Errorf("%s: shift %d has %d records, had %d", c.claim, id, after[id], before[id])
+			}
+		}
+		if rep, _, _ := once(t, w, nil); published(rep) != 0 {
+			t.Errorf("%s: the pass after that published %d again", c.claim, published(rep))
+		}
+	}
+}
+
+// count returns how many records each shift has.
+func count(records []record) map[int64]int {
+	n := map[int64]int{}
+	for _, r := range records {
+		n[r.id]++
+	}
+	return n
+}
+
+func TestRepublishAsksFirst(t *testing.T) {
+	for answer, sure := range map[string]bool{"y\n": true, "Yes\n": true, "\n": false, "n\n": false, "": false, "yo\n": false} {
+		terminal := &dialogue{in: strings.NewReader(answer)}
+		got, err := confirmed(terminal, "sure?")
+		if err != nil || got != sure || terminal.out.String() != "sure? [y/N] " {
+			t.Errorf("%q: got %v, %v after %q", answer, got, err, terminal.out.String())
+		}
+	}
+}
+
+type dialogue struct {
+	in  *strings.Reader
+	out bytes.Buffer
+}
+
+func (d *dialogue) Read(p []byte) (int, error)  { return d.in.Read(p) }
+func (d *dialogue) Write(p []byte) (int, error) { return d.out.Write(p) }
+
+func TestSelections(t *testing.T) {
+	for what, wrong := range map[string]string{
+		"everything":                       "must be all, a comma list of ids",
+		"1,x":                              "must be all, a comma list of ids",
+		"0":                                "must be all, a comma list of ids",
+		"2026-11-02..2026-11-01":           "a span that ends after it begins",
+		"2026-11-02..":                     "two days like",
+		"2026-11-02..2026-11-02":           "",
+		"2026-11-02T00:00:00Z..2026-11-02": "",
+		" all ":                            "",
+		"3, 1,3":                           "",
+	} {
+		got, err := parseSelection(what, nil)
+		if wrong == "" && (err != nil || !got.any()) || wrong != "" && (err == nil || !strings.Contains(err.Error(), wrong)) {
+			t.Errorf("%q: got %+v, %v, want %q", what, got, err, wrong)
+		}
+	}
+	if got, _ := parseSelection("3, 1,3", nil); !slices.Equal(got.ids, []int64{1, 3}) {
+		t.Errorf("got the ids %v", got.ids)
+	}
+	if got, _ := parseSelection("2026-11-02..2026-11-02", nil); got.to.Sub(got.from) != 24*time.Hour {
+		t.Errorf("a day is %s long", got.to.Sub(got.from))
+	}
+}
