@@ -22,11 +22,26 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// What a deployment of slot_sync calls things.
-const (
-	oldTopic     = "slot_sync.kafka.topic.name"
-	oldNamespace = "uk.london.quiqup.slots"
-)
+// oldNamespace is the namespace of slot_sync's schemas, and the first part of the subjects that it registered.
+const oldNamespace = "uk.london.quiqup.slots"
+
+// environments are those of deployments of slot_sync, but for the addresses, which are the test's.
+func environments() map[string]map[string]string {
+	return map[string]map[string]string{
+		"its example": {
+			"KAFKA_HEARTBEAT_INTERVAL": "1000", "KAFKA_COMMIT_INTERVAL": "1000", "START_WORKERS": "true",
+			"KAFKA_SCHEMA_REGISTRY_URL": "http://localhost:8081", "SCHEMA_REGISTRY_URL": "http://localhost:8081",
+			"KAFKA_TOPIC_NAME": oldNamespace,
+			"EXPIRE_CACHE":     "604800", "SYNC_DAYS_AHEAD": "1", "SYNC_DAYS_PRIOR": "0", "SYNC_SLEEP_PERIOD_SECONDS": "10",
+		},
+		"all that it knew": {
+			"LENSES_HOST": "http://localhost:9991", "LENSES_USER": "admin", "LENSES_PASS": "admin", "LENSES_TOPIC": "slots",
+			"KAFKA_SCHEMA_NAME": oldNamespace, "KAFKA_SCHEMA_BASE_PATH": "priv/schemas",
+			"KAFKA_TOPIC_NAME": "slot_sync.kafka.topic.name",
+			"EXPIRE_CACHE":     "604800", "SYNC_DAYS_AHEAD": "7", "SYNC_DAYS_PRIOR": "-1", "SYNC_SLEEP_PERIOD_SECONDS": "10",
+		},
+	}
+}
 
 // oldKey is the key's schema as slot_sync registered it, with an id of int, or as its users had to replace it, with long.
 func oldKey(id string) string {
@@ -41,29 +56,55 @@ func oldValue() string {
 type deployment struct {
 	*world.World
 	env      map[string]string
+	topic    string
 	stats    *receiver
 	subjects map[string]string // to the one schema in each
 	keys     map[string]string // of Redis, to their content
 	records  []record
 }
 
-func (d *deployment) truth() map[int64]shiftsync.Shift {
-	now := time.Now()
-	return d.API.Truth(shiftsync.Window{Start: now.AddDate(0, 0, -1), End: now.AddDate(0, 0, 7)})
+// truth is what the API says of the window that the old program asked for.
+func (d *deployment) truth(t *testing.T) map[int64]shiftsync.Shift {
+	t.Helper()
+	return d.API.Truth(d.window(t))
 }
 
-// deploy starts a world and leaves in it what slot_sync does: subjects, keys in Redis, and records in partition 0 of
-// the topic. Its keys' ids have the Avro type id.
-func deploy(t *testing.T, id string) *deployment {
+func (d *deployment) window(t *testing.T) shiftsync.Window {
+	t.Helper()
+	ahead, err := strconv.Atoi(d.env["SYNC_DAYS_AHEAD"])
+	prior, err2 := strconv.Atoi(d.env["SYNC_DAYS_PRIOR"]) // as it was: added
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	now := time.Now()
+	return shiftsync.Window{Start: now.AddDate(0, 0, prior), End: now.AddDate(0, 0, ahead)}
+}
+
+// settle takes away the shifts that enter or leave the window while the test runs.
+func (d *deployment) settle(t *testing.T) {
+	t.Helper()
+	const longest = 5 * time.Minute
+	w := d.window(t)
+	for id, s := range d.API.Truth(shiftsync.Window{Start: w.Start, End: w.End.Add(longest)}) {
+		if s.EndTime.Before(w.Start.Add(longest)) || !s.StartTime.Before(w.End) {
+			d.API.Delete(id)
+		}
+	}
+}
+
+// deploy starts a world and leaves in it what slot_sync does with that environment: subjects, keys in Redis, and
+// records in partition 0 of the topic. Its keys' ids have the Avro type id.
+func deploy(t *testing.T, env map[string]string, id string) *deployment {
 	t.Helper()
 	w := start(t, world.Options{Shifts: 60})
-	if err := w.Kafka.CreateTopic(oldTopic, 3, nil); err != nil {
+	d := &deployment{World: w, env: env, topic: env["KAFKA_TOPIC_NAME"], stats: receive(t), keys: map[string]string{}}
+	if err := w.Kafka.CreateTopic(d.topic, 3, nil); err != nil {
 		t.Fatal(err)
 	}
-	d := &deployment{World: w, stats: receive(t), keys: map[string]string{}, subjects: map[string]string{
-		oldTopic + "-key": oldKey(id), oldTopic + "-value": oldValue(), // what it wrote with
+	d.subjects = map[string]string{
 		oldNamespace + "-key": oldKey("int"), oldNamespace + "-value": oldValue(), // what it registered
-	}}
+	}
+	d.subjects[d.topic+"-key"], d.subjects[d.topic+"-value"] = oldKey(id), oldValue() // what it wrote with
 	for i, subject := range slices.Sorted(maps.Keys(d.subjects)) {
 		w.Registry.SeedSchema(subject, 1, 41+i, sr.Schema{Schema: d.subjects[subject]})
 	}
@@ -71,25 +112,22 @@ func deploy(t *testing.T, id string) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.env = map[string]string{
-		"SYNC_DAYS_AHEAD": "7", "SYNC_DAYS_PRIOR": "-1", "SYNC_SLEEP_PERIOD_SECONDS": "10",
+	maps.Copy(env, map[string]string{
 		"WIW_KEY":       w.Env()["WIW_KEY"],
 		"WIW_URL":       w.APIURL, // the one that the old program did not have: its API stood in the code
-		"KAFKA_BROKERS": strings.Join(w.Kafka.Addrs, ", "), "KAFKA_TOPIC_NAME": oldTopic,
-		"KAFKA_SCHEMA_NAME": oldNamespace, "KAFKA_SCHEMA_BASE_PATH": "priv/schemas",
-		"LENSES_HOST": "http://localhost:9991", "LENSES_USER": "admin", "LENSES_PASS": "admin", "LENSES_TOPIC": "slots",
-		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": w.Registry.URL(), "SCHEMA_REGISTRY_URL": "http://localhost:8081",
-		"REDIS_HOST": "redis://" + w.Redis.Addr(), "EXPIRE_CACHE": "604800",
-		"STATSD_HOST": host, "STATSD_PORT": port,
-	}
+		"KAFKA_BROKERS": strings.Join(w.Kafka.Addrs, ", "), "REDIS_HOST": "redis://" + w.Redis.Addr(),
+		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": w.Registry.URL(),
+		"STATSD_HOST":                          host, "STATSD_PORT": port,
+	})
 
+	d.settle(t)
 	keySchema, valueSchema := parseAvro(t, oldKey(id)), parseAvro(t, oldValue())
 	producer, err := kgo.NewClient(kgo.SeedBrokers(w.Kafka.Addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer producer.Close()
-	for shift, s := range d.truth() {
+	for shift, s := range d.truth(t) {
 		name := "slot:" + strconv.FormatInt(shift, 10)
 		d.keys[name] = fmt.Sprintf(`{"id":%d,"notes":%q}`, shift, s.Notes)
 		w.Redis.Set(name, d.keys[name])
@@ -101,13 +139,13 @@ func deploy(t *testing.T, id string) *deployment {
 		if id == "int" {
 			key["id"] = int(shift)
 		}
-		result := producer.ProduceSync(t.Context(), &kgo.Record{Topic: oldTopic, Partition: 0,
-			Key: framed(t, d.schemaID(t, oldTopic+"-key"), keySchema, key), Value: framed(t, d.schemaID(t, oldTopic+"-value"), valueSchema, expected(s))})
+		result := producer.ProduceSync(t.Context(), &kgo.Record{Topic: d.topic, Partition: 0,
+			Key: framed(t, d.schemaID(t, d.topic+"-key"), keySchema, key), Value: framed(t, d.schemaID(t, d.topic+"-value"), valueSchema, expected(s))})
 		if err := result.FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.records = consumeFrom(t, w, oldTopic)
+	d.records = consumeFrom(t, w, d.topic)
 	if len(d.keys) == 0 || len(d.records) == 0 {
 		t.Fatal("the old program has left nothing")
 	}
@@ -153,7 +191,7 @@ func (d *deployment) passOnce(t *testing.T) string {
 // ours are the records behind those of the old program.
 func (d *deployment) ours(t *testing.T) []record {
 	t.Helper()
-	all := consumeFrom(t, d.World, oldTopic)
+	all := consumeFrom(t, d.World, d.topic)
 	return slices.DeleteFunc(all, func(r record) bool { return r.Headers["slotsync-hash"] == "" })
 }
 
@@ -170,7 +208,7 @@ func (d *deployment) canGoBack(t *testing.T) {
 			t.Errorf("%s is new in Redis and not under a prefix of ours", name)
 		}
 	}
-	all := consumeFrom(t, d.World, oldTopic)
+	all := consumeFrom(t, d.World, d.topic)
 	var old []record
 	for _, r := range all {
 		if r.Partition == 0 && r.Offset < int64(len(d.records)) {
@@ -192,7 +230,7 @@ func (d *deployment) canGoBack(t *testing.T) {
 		if !there {
 			continue
 		}
-		if !strings.HasPrefix(subject, oldTopic) {
+		if !strings.HasPrefix(subject, d.topic+"-") {
 			t.Errorf("%s has a new version, and is no subject of ours", subject)
 		}
 		was, is := parseAvro(t, text), parseAvro(t, second.Schema.Schema)
@@ -230,49 +268,50 @@ func (d *deployment) oldMetrics(t *testing.T) (sums map[string]int, event bool) 
 
 func TestSlotsyncTakesOverFromSlotSync(t *testing.T) {
 	for _, id := range []string{"int", "long"} {
-		t.Run("with a key of "+id, func(t *testing.T) {
-			t.Parallel()
-			d := deploy(t, id)
-			want := d.truth()
-			log := d.passOnce(t)
-			first := d.ours(t)
-			if len(first) != len(want) {
-				t.Errorf("published %d records, want the window's %d\n%s", len(first), len(want), log)
-			}
-			saysWhatIsTrue(t, first, want)
-			d.canGoBack(t)
-			for _, text := range []string{"LENSES_HOST", "SYNC_DAYS_PRIOR"} {
-				if !strings.Contains(log, text) {
-					t.Errorf("nothing is said of %s in\n%s", text, log)
-				}
-			}
-			sums, event := d.oldMetrics(t)
-			if sums[metricGet] != 1 || sums[metricUnmatched] != len(want) || sums[metricEncoded] != len(want) || sums[metricMatched] != 0 || sums[metricUnencodable] != 0 || !event {
-				t.Errorf("got the metrics %v and the event: %v, want all %d unmatched and encoded", sums, event, len(want))
-			}
+		for name, env := range environments() {
+			t.Run("with "+name+" and a key of "+id, func(t *testing.T) {
+				t.Parallel()
+				takeOver(t, deploy(t, env, id))
+			})
+		}
+	}
+}
 
-			log = d.passOnce(t)
-			if n := len(d.ours(t)) - len(first); n != 0 {
-				t.Errorf("the second run published %d records, want none\n%s", n, log)
-			}
-			d.canGoBack(t)
-			if sums, event = d.oldMetrics(t); sums[metricGet] != 1 || sums[metricMatched] != len(want) || sums[metricUnmatched] != 0 || !event {
-				t.Errorf("of the second run: got the metrics %v and the event: %v, want all %d matched", sums, event, len(want))
-			}
-		})
+func takeOver(t *testing.T, d *deployment) {
+	want := d.truth(t)
+	log := d.passOnce(t)
+	first := d.ours(t)
+	if len(first) != len(want) {
+		t.Errorf("published %d records, want the window's %d\n%s", len(first), len(want), log)
+	}
+	saysWhatIsTrue(t, first, want)
+	d.canGoBack(t)
+	sums, event := d.oldMetrics(t)
+	if sums["wiw.get"] != 1 || sums["processor.shift.unmatched"] != len(want) || sums["publisher.encoding.success"] != len(want) ||
+		sums["processor.shift.matched"] != 0 || sums["publisher.encoding.error"] != 0 || !event {
+		t.Errorf("got the metrics %v and the event: %v, want all %d unmatched and encoded", sums, event, len(want))
+	}
+
+	log = d.passOnce(t)
+	if n := len(d.ours(t)) - len(first); n != 0 {
+		t.Errorf("the second run published %d records, want none\n%s", n, log)
+	}
+	d.canGoBack(t)
+	if sums, event = d.oldMetrics(t); sums["wiw.get"] != 1 || sums["processor.shift.matched"] != len(want) || sums["processor.shift.unmatched"] != 0 || !event {
+		t.Errorf("of the second run: got the metrics %v and the event: %v, want all %d matched", sums, event, len(want))
 	}
 }
 
 func TestSlotsyncKeepsToPartitionZeroIfAsked(t *testing.T) {
-	d := deploy(t, "long")
+	d := deploy(t, environments()["its example"], "long")
 	d.env["KAFKA_PARTITION"] = "0"
 	d.passOnce(t)
-	all := consumeFrom(t, d.World, oldTopic)
+	all := consumeFrom(t, d.World, d.topic)
 	for _, r := range all {
 		if r.Partition != 0 {
 			t.Fatalf("a record is in partition %d", r.Partition)
 		}
 	}
-	saysWhatIsTrue(t, all, d.truth()) // in one partition ours are the last of their keys
+	saysWhatIsTrue(t, all, d.truth(t)) // in one partition ours are the last of their keys
 	d.canGoBack(t)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -18,16 +17,17 @@ import (
 // aSession is a session, and what people see of it.
 type aSession struct {
 	*session
-	seen  *bytes.Buffer
+	log   *passes
+	told  *int // bytes of the log that warnings returned
 	stats *recorder
 }
 
 func openSession(t *testing.T, e env) aSession {
 	t.Helper()
-	var seen bytes.Buffer
+	log := newPasses()
 	cfg := loadOK(t, minimal(e))
 	m, r := recording(t)
-	s, err := newSession(cfg, newLog(&screen{w: &seen}, cfg), m)
+	s, err := newSession(cfg, newLog(&screen{w: log}, cfg), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,14 +36,15 @@ func openSession(t *testing.T, e env) aSession {
 			t.Error(err)
 		}
 	})
-	return aSession{s, &seen, r}
+	return aSession{s, log, new(int), r}
 }
 
 // warnings returns the messages since the last call, each with its hours.
 func (s aSession) warnings(t *testing.T) (texts []string, hours []float64) {
 	t.Helper()
 	synctest.Wait()
-	for line := range strings.Lines(s.seen.String()) {
+	seen := s.log.String()
+	for line := range strings.Lines(seen[*s.told:]) {
 		var entry struct {
 			Msg  string  `json:"msg"`
 			Left float64 `json:"left_hours"`
@@ -53,7 +54,7 @@ func (s aSession) warnings(t *testing.T) (texts []string, hours []float64) {
 		}
 		texts, hours = append(texts, entry.Msg), append(hours, entry.Left)
 	}
-	s.seen.Reset()
+	*s.told = len(seen)
 	return texts, hours
 }
 
