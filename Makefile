@@ -33,5 +33,7 @@ test-stack: ## all tests, with a real Redis for those that know what to do with 
 build: ## bin/slotsync
 	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync
 
-image: ## the container image
-	docker build -t $(IMAGE) .
+image: ## the container image, with docker, podman or buildah
+	@engine=$$(command -v docker || command -v podman || command -v buildah) || \
+		{ echo 'none of docker, podman and buildah is there; .ci/image builds with buildah, which it installs' >&2; exit 1; }; \
+	set -x; $$engine build --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
