@@ -1,6 +1,6 @@
 # The worker alone: no shell, no package manager, not root. Go cross-compiles, so an image for another processor
-# (docker build --platform linux/arm64) needs no emulation.
-ARG GO=golang:1.26
+# (--platform linux/arm64) needs no emulation. Docker (with BuildKit), podman and buildah build it.
+ARG GO=docker.io/library/golang:1.26
 ARG BASE=scratch
 
 FROM --platform=${BUILDPLATFORM} ${GO} AS build
