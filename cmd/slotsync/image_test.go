@@ -236,7 +236,7 @@ func newContainer(t *testing.T, settings map[string]string) *container {
 		name, value, _ := strings.Cut(kv, "=")
 		env[name] = value
 	}
-	env["HTTP_ADDR"] = freeAddr(t) // the image's own may be taken on a machine that is shared
+	env["HTTP_ADDR"] = unusedAddr(t) // the image's own may be taken on a machine that is shared
 	maps.Copy(env, settings)
 	for name, value := range env {
 		c.env = append(c.env, name+"="+value)
@@ -244,8 +244,8 @@ func newContainer(t *testing.T, settings map[string]string) *container {
 	return c
 }
 
-// freeAddr returns an address on loopback where nobody listens.
-func freeAddr(t *testing.T) string {
+// unusedAddr returns an address on loopback where nobody listens.
+func unusedAddr(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
