@@ -20,6 +20,7 @@ check: ## what a change must pass: format, vet, lint, and the tests under the ra
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	go test -race -shuffle=on ./...
+	cd deploy && go vet ./... && go run $(STATICCHECK) ./... && go test -count=1 ./...
 
 bench: ## all benchmarks
 	go test -run='^$$' -bench=. ./...
@@ -28,10 +29,12 @@ fuzz: ## each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
 test-stack: ## all tests, with a real Redis for those that know what to do with one (needs redis-server)
-	.ci/stack go test -count=1 ./...
+	.ci/stack go test -count=1 -p 1 ./... # one package at a time: a test makes Redis run short of memory
 
 build: ## bin/slotsync
 	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync
 
-image: ## the container image
-	docker build -t $(IMAGE) .
+image: ## the container image, with docker, podman or buildah
+	@engine=$$(command -v docker || command -v podman || command -v buildah) || \
+		{ echo 'none of docker, podman and buildah is there; .ci/image builds with buildah, which it installs' >&2; exit 1; }; \
+	set -x; $$engine build --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .

@@ -34,7 +34,8 @@ func besides() []string {
 	return []string{
 		"go.mod", "go.sum", "Makefile", "Dockerfile", "README.md", "LICENSE", "CHANGELOG.md", "compose.yaml",
 		".ci", ".golangci.yml", ".gitignore", ".dockerignore", ".git",
-		"bin", // built, and not committed
+		"deploy", // a module of its own, of tests and manifests
+		"bin",    // built, and not committed
 	}
 }
 
