@@ -15,6 +15,8 @@ FROM ${BASE}
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/app /app
 WORKDIR /app
+# For `slotsync health` as a probe; nobody outside the container can ask there.
+ENV HTTP_ADDR=127.0.0.1:8080
 USER 65532:65532
 ENTRYPOINT ["/app/bin/slotsync"]
 CMD ["foreground"]

@@ -72,11 +72,8 @@ func NewReader(kafka *Kafka, registry *Registry) *Reader {
 // of it is then still returned.
 func (r *Reader) At(ctx context.Context, partition int, offset int64) (Decoded, error) {
 	where := fmt.Sprintf("partition %d, offset %d", partition, offset)
-	if offset < 0 { // which kafka-go would read as the first or the last one
-		return Decoded{}, fmt.Errorf("%s: %w", where, ErrGone)
-	}
 	// With a single byte asked for, the broker sends the one batch that the record is in.
-	p, err := r.fetch(ctx, partition, offset, 1, pollEvery)
+	p, err := r.fetch(ctx, partition, offset, 1, time.Millisecond)
 	if errors.Is(err, kafka.OffsetOutOfRange) {
 		return Decoded{}, fmt.Errorf("%s: %w", where, ErrGone)
 	}
