@@ -111,7 +111,10 @@ func (r *Reader) Follow(ctx context.Context, from Start, toEnd bool, each func(D
 			cursors = append(cursors, &cursor{partition: p, next: starts[p], end: topic.Ends[p]})
 		}
 	}
-	var turn sync.Mutex // guards each
+	var (
+		turn sync.Mutex // guards each and over
+		over bool       // each has returned an error: it is not called again, though other lanes hear of it later
+	)
 	lanes, ctx := errgroup.WithContext(ctx)
 	for i := range min(atOnce, len(cursors)) {
 		var mine []*cursor
@@ -122,10 +125,12 @@ func (r *Reader) Follow(ctx context.Context, from Start, toEnd bool, each func(D
 			return r.follow(ctx, mine, toEnd, func(m *message) error {
 				turn.Lock()
 				defer turn.Unlock()
-				if err := ctx.Err(); err != nil {
+				if err := ctx.Err(); err != nil || over {
 					return err
 				}
-				return each(r.decode(ctx, m))
+				err := each(r.decode(ctx, m))
+				over = err != nil
+				return err
 			})
 		})
 	}

@@ -390,6 +390,25 @@ func TestFollowGoesOn(t *testing.T) {
 	}
 }
 
+func TestFollowStopsAtAnError(t *testing.T) {
+	c := startKafka(t, publishtest.KafkaOptions{Partitions: 12})
+	cl := client(t, c)
+	for i := range 48 {
+		rec := kgoRecord(shiftRecord(t, int64(i), "", schemas.Value("slots")))
+		rec.Partition = int32(i % 12)
+		produce(t, cl, rec)
+	}
+	r, _ := newReader(t, c, publish.KafkaOptions{})
+	enough := errors.New("enough")
+	for range 50 { // the other partitions' readers are already waiting for their turn
+		calls := 0
+		err := r.Follow(t.Context(), publish.Beginning(), false, func(publish.Decoded) error { calls++; return enough })
+		if calls != 1 || !errors.Is(err, enough) {
+			t.Fatalf("called %d times, want once; error %v", calls, err)
+		}
+	}
+}
+
 func TestFollowOutlivesALeaderAndRetention(t *testing.T) {
 	c := startKafka(t, publishtest.KafkaOptions{Brokers: 2})
 	mustPublish(t, startProducerOf(t, c), shiftRecords(t, "a", "b", "c"))
