@@ -72,11 +72,8 @@ func NewReader(kafka *Kafka, registry *Registry) *Reader {
 // of it is then still returned.
 func (r *Reader) At(ctx context.Context, partition int, offset int64) (Decoded, error) {
 	where := fmt.Sprintf("partition %d, offset %d", partition, offset)
-	if offset < 0 { // which kafka-go would read as the first or the last one
-		return Decoded{}, fmt.Errorf("%s: %w", where, ErrGone)
-	}
 	// With a single byte asked for, the broker sends the one batch that the record is in.
-	p, err := r.fetch(ctx, partition, offset, 1, pollEvery)
+	p, err := r.fetch(ctx, partition, offset, 1, time.Millisecond)
 	if errors.Is(err, kafka.OffsetOutOfRange) {
 		return Decoded{}, fmt.Errorf("%s: %w", where, ErrGone)
 	}
@@ -114,7 +111,10 @@ func (r *Reader) Follow(ctx context.Context, from Start, toEnd bool, each func(D
 			cursors = append(cursors, &cursor{partition: p, next: starts[p], end: topic.Ends[p]})
 		}
 	}
-	var turn sync.Mutex // guards each
+	var (
+		turn sync.Mutex // guards each and over
+		over bool       // each has returned an error: it is not called again, though other lanes hear of it later
+	)
 	lanes, ctx := errgroup.WithContext(ctx)
 	for i := range min(atOnce, len(cursors)) {
 		var mine []*cursor
@@ -125,10 +125,12 @@ func (r *Reader) Follow(ctx context.Context, from Start, toEnd bool, each func(D
 			return r.follow(ctx, mine, toEnd, func(m *message) error {
 				turn.Lock()
 				defer turn.Unlock()
-				if err := ctx.Err(); err != nil {
+				if err := ctx.Err(); err != nil || over {
 					return err
 				}
-				return each(r.decode(ctx, m))
+				err := each(r.decode(ctx, m))
+				over = err != nil
+				return err
 			})
 		})
 	}

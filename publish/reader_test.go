@@ -337,10 +337,13 @@ func TestStarts(t *testing.T) {
 	c := startKafka(t, publishtest.KafkaOptions{Partitions: 40}) // more than are read at once
 	cl := client(t, c)
 	began := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
-	for i := range 10 {
-		rec := kgoRecord(shiftRecord(t, 1, fmt.Sprint(i), schemas.Value("slots")))
-		rec.Timestamp, rec.Partition = began.Add(time.Duration(i)*time.Minute), int32(i%2)*39
+	const n = 20 // each in a partition of its own, which are more than are read at once, too
+	var all []string
+	for i := range n {
+		rec := kgoRecord(shiftRecord(t, 1, fmt.Sprintf("%02d", i), schemas.Value("slots")))
+		rec.Timestamp, rec.Partition = began.Add(time.Duration(i)*time.Minute), int32(2*i)
 		produce(t, cl, rec)
+		all = append(all, fmt.Sprintf("%02d", i))
 	}
 	r, _ := newReader(t, c, publish.KafkaOptions{})
 	for _, s := range []struct {
@@ -348,12 +351,12 @@ func TestStarts(t *testing.T) {
 		from  publish.Start
 		want  []string
 	}{
-		{"the beginning", publish.Beginning(), []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}},
+		{"the beginning", publish.Beginning(), all},
 		{"the end", publish.End(), nil},
-		{"a time", publish.Since(began.Add(5*time.Minute - time.Second)), []string{"5", "6", "7", "8", "9"}},
-		{"the time of a record", publish.Since(began.Add(9 * time.Minute)), []string{"9"}},
-		{"a time behind all", publish.Since(began.Add(10 * time.Minute)), nil},
-		{"a time before all clocks", publish.Since(time.Time{}), []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}},
+		{"a time", publish.Since(began.Add(5*time.Minute - time.Second)), all[5:]},
+		{"the time of a record", publish.Since(began.Add(19 * time.Minute)), all[19:]},
+		{"a time behind all", publish.Since(began.Add(20 * time.Minute)), nil},
+		{"a time before all clocks", publish.Since(time.Time{}), all},
 	} {
 		got := notes(follow(t, r, s.from))
 		slices.Sort(got)
@@ -384,6 +387,32 @@ func TestFollowGoesOn(t *testing.T) {
 	err = r.Follow(ctx, publish.Beginning(), false, func(publish.Decoded) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v after a cancel", err)
+	}
+}
+
+func TestFollowStopsAtAnError(t *testing.T) {
+	c := startKafka(t, publishtest.KafkaOptions{Partitions: 12})
+	cl := client(t, c)
+	for i := range 48 {
+		rec := kgoRecord(shiftRecord(t, int64(i), "", schemas.Value("slots")))
+		rec.Partition = int32(i % 12)
+		produce(t, cl, rec)
+	}
+	r, _ := newReader(t, c, publish.KafkaOptions{})
+	enough := errors.New("enough")
+	for range 30 {
+		calls := 0
+		err := r.Follow(t.Context(), publish.Beginning(), false, func(publish.Decoded) error {
+			calls++
+			<-time.After(2 * time.Millisecond) // by then the others wait, and get their turn at once
+			if calls < 4 {
+				return nil
+			}
+			return enough
+		})
+		if calls != 4 || !errors.Is(err, enough) {
+			t.Fatalf("called %d times, want 4; error %v", calls, err)
+		}
 	}
 }
 
@@ -477,6 +506,7 @@ func TestABatchWithNothingAtItsEndIsStepped(t *testing.T) {
 		{"nothing at the end, and another behind it", 30, [][]byte{logBatch(0, 19, map[int]shiftsync.Record{3: a}), logBatch(20, 9, map[int]shiftsync.Record{9: b})}, []int64{3, 29}},
 		{"emptied, and kept for its producer", 12, [][]byte{logBatch(0, 4, nil), logBatch(5, 4, nil), logBatch(10, 1, map[int]shiftsync.Record{1: b})}, []int64{11}},
 		{"nothing but emptied ones", 10, [][]byte{logBatch(0, 4, nil), logBatch(5, 4, nil)}, nil},
+		{"more than stood there at first", 2, [][]byte{logBatch(0, 4, map[int]shiftsync.Record{0: a, 1: b, 4: b})}, []int64{0, 1}},
 		{"whole batches are missing", 12, [][]byte{logBatch(10, 1, map[int]shiftsync.Record{1: b})}, []int64{11}},
 	} {
 		t.Run(s.claim, func(t *testing.T) {

@@ -134,7 +134,7 @@ func (h *health) done(rep shiftsync.Report, result string, err error) {
 	}
 	h.last = &lastPass{
 		Result:    result,
-		Ended:     h.sign.UTC(),
+		Ended:     shownTime(h.sign),
 		TookMS:    rep.Took.Milliseconds(),
 		Fetched:   rep.Fetched,
 		Unchanged: rep.Unchanged,
@@ -148,7 +148,7 @@ func (h *health) done(rep shiftsync.Report, result string, err error) {
 func (h *health) condition() condition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := condition{State: h.state, Since: h.since.UTC(), LastSign: h.sign.UTC(), LastPass: h.last}
+	c := condition{State: h.state, Since: shownTime(h.since), LastSign: shownTime(h.sign), LastPass: h.last}
 	now := time.Now()
 	c.Alive = !now.After(h.due)
 	switch {
@@ -183,6 +183,9 @@ func (h *health) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", answer(func(c condition) bool { return c.Ready }))
 	return mux
 }
+
+// shownTime is a time as people and scripts want to read it.
+func shownTime(at time.Time) time.Time { return at.UTC().Truncate(time.Millisecond) }
 
 // oneLine makes a text of several lines one of a bounded length.
 func oneLine(text string) string {

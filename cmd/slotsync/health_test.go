@@ -63,6 +63,7 @@ func TestHealthFollowsTheWorker(t *testing.T) {
 			after(patience - time.Second)
 			w.Asked(wiw.Response{Class: "2xx", Remaining: -1})
 			after(patience - time.Second)
+			expect("an answer of the API", stateActive, true, false, "no pass has ended")
 			w.Batch(shiftsync.Tally{Fetched: 500})
 			after(patience - time.Second)
 		}
@@ -88,6 +89,7 @@ func TestHealthFollowsTheWorker(t *testing.T) {
 		w.Done(pass, fmt.Errorf("publish: %w", shiftsync.ErrFenced))
 		after(10*time.Minute + patience)
 		expect("a rival, given time", stateActive, true, false, "fenced")
+		w.Done(pass, nil)
 		w.Took(0)
 		expect("the lease anew", stateActive, true, false, "no pass has ended")
 	})
@@ -204,7 +206,7 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 }
 
 func TestAProbeThatCannotAsk(t *testing.T) {
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"UP"}`) }))
 	defer other.Close()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
