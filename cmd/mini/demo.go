@@ -51,7 +51,8 @@ func demonstrate(ctx, patience context.Context, once bool, environ []string, s *
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s.line("", "slotsync keeps a Kafka topic in step with the shifts of When I Work. Building it …")
+	s.line("", "slotsync keeps a Kafka topic in step with the shifts of When I Work.")
+	s.line("", "Building it …")
 	path, err := build(ctx, dir, stderr)
 	switch {
 	case ctx.Err() != nil:
