@@ -2,10 +2,11 @@
 // Work's, Redis, a Kafka broker and a schema registry. The worker is the real one, built from this source and started
 // as a process of its own.
 //
-//	go run ./cmd/mini           shifts arrive, some change, and the topic follows; Ctrl-C ends it
-//	go run ./cmd/mini --once    one pass, then what is in the topic
+//	go run ./cmd/mini              shifts arrive, some change, and the topic follows; Ctrl-C ends it
+//	go run ./cmd/mini --once       one pass, then what is in the topic
+//	go run ./cmd/mini --servers    no worker: the servers alone, and the settings with which one finds them
 //
-// With WIW_KEY set, the worker reads the real API instead, with the settings that are in the environment.
+// With WIW_KEY or WIW_TOKEN set, the worker reads the real API instead, with the settings that are in the environment.
 package main
 
 import (
@@ -16,179 +17,120 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/slotsync/slotsync/cmd/mini/world"
+	"github.com/alecthomas/kong"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // who asks twice does not want to wait
-	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	ctx, patience := untilAsked()
+	err := run(ctx, patience, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mini:", err)
 	}
 	os.Exit(exitCode(err))
 }
 
+// untilAsked returns a context that ends when somebody asks the program to stop, and one that ends when somebody asks
+// twice. A third time kills, as the system has it.
+func untilAsked() (ctx, patience context.Context) {
+	ctx, stop := context.WithCancel(context.Background())
+	patience, giveUp := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup makes it
+			signal.Notify(asked, s)
+		}
+	}
+	// To a pipe that nobody reads any more, a write is then an error, of which the screen hears, and not our sudden end.
+	// Nobody listens, because sockets whose other side was killed give this signal too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() { // ends with the program
+		select {
+		case <-asked:
+		case <-withoutGoRun():
+		}
+		stop()
+		<-asked
+		giveUp()
+		signal.Stop(asked)
+	}()
+	return ctx, patience
+}
+
+// withoutGoRun returns a channel that is closed when `go run`, which started this program, is gone. It passes no signal
+// on and dies of most, and the program would live on where nobody looks for it.
+func withoutGoRun() <-chan struct{} {
+	gone := make(chan struct{})
+	if path, err := os.Executable(); err != nil || !strings.Contains(path, "go-build") {
+		return gone
+	}
+	parent := os.Getppid()
+	go func() { // ends with the program
+		for range time.Tick(500 * time.Millisecond) {
+			if os.Getppid() != parent {
+				close(gone)
+				return
+			}
+		}
+	}()
+	return gone
+}
+
+// usageError is a wrong call.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
 // exitCode is the worker's own where it has one.
 func exitCode(err error) int {
+	var usage *usageError
 	var ended *exec.ExitError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &usage):
+		return 2
 	case errors.As(err, &ended) && ended.ExitCode() > 0:
 		return ended.ExitCode()
 	}
 	return 1
 }
 
-const (
-	madeShifts = 240
-	churnEvery = 1500 * time.Millisecond
-)
-
-// run shows the world until ctx ends, or one pass of it.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) (err error) {
-	once := slices.Contains(args, "--once")
-	if len(args) > 1 || len(args) == 1 && !once {
-		return fmt.Errorf("usage: mini [--once], got %q", args)
-	}
-	dir, err := os.MkdirTemp("", "slotsync-mini-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	worker := filepath.Join(dir, "slotsync")
-	if err := build(ctx, worker, stderr); err != nil {
-		return err
-	}
-	w, err := world.Start(world.Options{Shifts: madeShifts, Partitions: 3, Seed: uint64(time.Now().UnixNano())})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-
-	realAPI := slices.ContainsFunc(environ, func(kv string) bool { return strings.HasPrefix(kv, "WIW_KEY=") && kv != "WIW_KEY=" })
-	greet(stdout, w, realAPI)
-	cmd := exec.CommandContext(ctx, worker)
-	cmd.Env = settings(w, environ, realAPI)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	// A Ctrl-C reaches the whole group at the terminal: the worker is to hear of it once, from us.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if once {
-		cmd.Args = append(cmd.Args, "--once")
-	}
-	view, err := newView(w, stdout)
-	if err != nil {
-		return err
-	}
-	defer view.Close()
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the worker: %w", err)
-	}
-	if once {
-		if err := cmd.Wait(); err != nil {
-			return fmt.Errorf("the worker: %w", err)
-		}
-		return view.showAll(ctx)
-	}
-	watching, done := context.WithCancel(ctx)
-	shown := make(chan struct{})
-	go func() {
-		defer close(shown)
-		view.follow(watching)
-	}()
-	trickled := make(chan struct{})
-	go func() {
-		defer close(trickled)
-		if !realAPI {
-			trickle(watching, w)
-		}
-	}()
-	err = cmd.Wait()
-	done()
-	<-shown
-	<-trickled
-	if ctx.Err() != nil && cmd.ProcessState.Success() {
-		return nil // the end that was asked for: Wait tells of ctx all the same
-	}
-	if err != nil {
-		return fmt.Errorf("the worker: %w", err)
-	}
-	return nil
+// flags are all there are.
+type flags struct {
+	Once    bool `xor:"mode" help:"One pass, then what is in the topic."`
+	Servers bool `xor:"mode" help:"No worker: run the servers alone, and print the settings with which a worker finds them as lines for a shell. All other talk goes to stderr."`
 }
 
-// build makes the real worker's binary.
-func build(ctx context.Context, to string, stderr io.Writer) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, "github.com/slotsync/slotsync/cmd/slotsync")
-	cmd.Stderr = stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the worker (mini needs Go and the source it was built from): %w", err)
-	}
-	return nil
-}
+const description = "Shows slotsync at work: the real worker, against an API with made-up shifts, Redis, Kafka and a schema registry " +
+	"that run inside this process and are gone when it ends (Ctrl-C). It needs nothing but Go.\n\n" +
+	"With WIW_KEY or WIW_TOKEN set, the worker reads the shifts of the real When I Work, with all WIW_* and SYNC_DAYS_* that are set; " +
+	"what it reads still goes to the servers of this process alone. --servers never does so."
 
-// settings are the world's, for the worker. Of the environment it sees what has to do with the real API, if that is
-// to be read, and nothing that could lead it elsewhere.
-func settings(w *world.World, environ []string, realAPI bool) []string {
-	own := w.Env()
-	own["SYNC_SLEEP_PERIOD_SECONDS"] = "2"
-	own["LOG_FORMAT"] = "text" // whoever looks at a demo is a person
-	if realAPI {
-		own["SYNC_SLEEP_PERIOD_SECONDS"] = "10"
-		for name := range own {
-			if strings.HasPrefix(name, "WIW_") || strings.HasPrefix(name, "SYNC_DAYS_") {
-				delete(own, name)
-			}
-		}
+// run shows what args ask for, until that is done or ctx ends. After the end of patience it waits for nobody.
+func run(ctx, patience context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	var f flags
+	helped := false
+	parser, err := kong.New(&f, kong.Name("mini"), kong.Description(description), kong.Writers(stdout, stdout),
+		kong.Exit(func(int) { helped = true })) // kong calls it after the help page, and goes on when it returns
+	if err != nil {
+		return fmt.Errorf("declare flags: %w", err)
 	}
-	var env []string
-	for _, kv := range environ {
-		name, _, _ := strings.Cut(kv, "=")
-		switch {
-		case slices.Contains([]string{"PATH", "HOME", "TMPDIR", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"}, name), strings.HasPrefix(name, "LOG_"),
-			realAPI && (strings.HasPrefix(name, "WIW_") || strings.HasPrefix(name, "SYNC_DAYS_") || strings.HasSuffix(strings.ToUpper(name), "_PROXY")):
-			env = append(env, kv)
-		}
+	_, err = parser.Parse(args)
+	switch {
+	case helped:
+		return nil
+	case err != nil:
+		return &usageError{fmt.Errorf("%w (--help tells what there is)", err)}
 	}
-	for name, value := range own {
-		env = append(env, name+"="+value)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if f.Servers {
+		return serve(ctx, stdout, newScreen(stderr, environ, stop))
 	}
-	return env
-}
-
-// trickle changes a shift or two now and then, adds one, and takes one away.
-func trickle(ctx context.Context, w *world.World) {
-	tick := time.NewTicker(churnEvery)
-	defer tick.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			w.API.Churn(1 + n%2)
-		}
-	}
-}
-
-func greet(out io.Writer, w *world.World, realAPI bool) {
-	api := fmt.Sprintf("%s  %d made-up shifts, one or two change every %s", w.APIURL, madeShifts, churnEvery)
-	if realAPI {
-		api = "the real one, with your WIW_KEY"
-	}
-	fmt.Fprintf(out, `slotsync keeps a Kafka topic in step with the shifts of When I Work.
-All of this runs on this machine alone and is gone when it ends:
-
-  When I Work   %s
-  Redis         %s
-  Kafka         %s  topic %s, 3 partitions
-  Registry      %s
-
-`, api, w.Redis.Addr(), strings.Join(w.Kafka.Addrs, ","), world.Topic, w.Registry.URL())
+	return demonstrate(ctx, patience, f.Once, environ, newScreen(stdout, environ, stop), stderr)
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/slotsync/slotsync/cmd/mini/world"
 )
 
-// screen keeps what is printed and tells when a text has appeared.
-type screen struct {
+// paper keeps what is printed and tells when a text has appeared.
+type paper struct {
 	mu   sync.Mutex // guards text
 	text strings.Builder
 	want string
 	seen chan struct{}
 }
 
-func newScreen(want string) *screen { return &screen{want: want, seen: make(chan struct{})} }
+func newPaper(want string) *paper { return &paper{want: want, seen: make(chan struct{})} }
 
-func (s *screen) Write(p []byte) (int, error) {
+func (s *paper) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := strings.Contains(s.text.String(), s.want)
@@ -34,29 +34,45 @@ func (s *screen) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *screen) String() string {
+func (s *paper) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
 }
 
+// without returns this process's environment without what asks for the real API, which no test may.
+func without() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "WIW_") })
+}
+
 func TestOnePass(t *testing.T) {
-	out, log := newScreen("more"), newScreen("published")
-	if err := run(t.Context(), []string{"--once"}, os.Environ(), out, log); err != nil {
-		t.Fatalf("%v\n%s", err, log)
+	out := newPaper("In all")
+	if err := run(t.Context(), t.Context(), []string{"--once"}, without(), out, io.Discard); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"+ shift ", "… and 234 more"} {
+	for _, want := range []string{"topic  ", " + ", "… and 234 more", "in step:", "In all 240 records (240 new)"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if i, j := strings.Index(out.String(), "234 more"), strings.Index(out.String(), "in step:"); i > j {
+		t.Errorf("the pass is summed up before its records:\n%s", out)
+	}
+	if strings.Contains(out.String(), deedEvery.String()) {
+		t.Errorf("one pass sees no edits, and they are promised all the same:\n%s", out)
+	}
+	for line := range strings.Lines(out.String()) {
+		if strings.HasSuffix(line, " \n") {
+			t.Errorf("%q has a blank at its end", line)
 		}
 	}
 }
 
 func TestChangesFollowUntilItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	out, log := newScreen("~ shift "), newScreen("in step")
+	out := newPaper(" → ")
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, nil, os.Environ(), out, log) }()
+	go func() { ended <- run(ctx, t.Context(), nil, without(), out, io.Discard) }()
 	select {
 	case <-out.seen:
 	case <-time.After(time.Minute):
@@ -64,14 +80,16 @@ func TestChangesFollowUntilItIsStopped(t *testing.T) {
 	}
 	stop()
 	if err := <-ended; err != nil {
-		t.Errorf("the end that was asked for is no error: got %v\n%s", err, log)
+		t.Errorf("the end that was asked for is no error: got %v\n%s", err, out)
 	}
-	if !strings.Contains(out.String(), " → ") {
-		t.Errorf("it does not say what changed:\n%s", out)
+	for _, want := range []string{" ~ ", "office ", "Stopping", "Worker and servers are gone."} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
 	}
 }
 
-func TestTheRealAPIIsReadOnlyWithAKey(t *testing.T) {
+func TestTheRealAPIIsReadOnlyWithAToken(t *testing.T) {
 	w, err := world.Start(world.Options{Partitions: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -90,10 +108,40 @@ func TestTheRealAPIIsReadOnlyWithAKey(t *testing.T) {
 	if env := settings(w, environ, false); slices.Contains(env, "WIW_KEY=mine") || slices.Contains(env, "WIW_USER_ID=5") {
 		t.Errorf("the made-up API gets real settings: %v", env)
 	}
+	for _, c := range []struct{ environ, want string }{
+		{"HOME=/x", ""}, {"WIW_KEY=", ""}, {"WIW_KEYS=mine", ""},
+		{"WIW_KEY=mine", "WIW_KEY"}, {"WIW_TOKEN=mine", "WIW_TOKEN"}, {"WIW_TOKEN_FILE=/mine", "WIW_TOKEN_FILE"},
+	} {
+		token := tokenIn([]string{c.environ})
+		if token != c.want {
+			t.Errorf("%s: got %q, want %q", c.environ, token, c.want)
+		}
+		var out strings.Builder
+		greet(newScreen(&out, nil, nil), w, token)
+		if real := strings.Contains(out.String(), "REAL"); real != (c.want != "") {
+			t.Errorf("%s: the greeting hides whose shifts are read:\n%s", c.environ, &out)
+		}
+		if strings.Contains(out.String(), "mine") {
+			t.Errorf("%s: the token is shown:\n%s", c.environ, &out)
+		}
+	}
 }
 
-func TestWrongArguments(t *testing.T) {
-	if err := run(t.Context(), []string{"--twice"}, nil, io.Discard, io.Discard); err == nil {
-		t.Error("--twice is accepted")
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"--help", 0, "--servers"},
+		{"--twice", 2, ""},
+		{"once", 2, ""},
+		{"--once --servers", 2, ""},
+	} {
+		var out strings.Builder
+		err := run(t.Context(), t.Context(), strings.Fields(c.args), nil, &out, io.Discard)
+		if code := exitCode(err); code != c.code || !strings.Contains(out.String(), c.says) {
+			t.Errorf("%s: got %d and %q, want %d", c.args, code, out.String(), c.code)
+		}
 	}
 }

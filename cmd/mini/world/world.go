@@ -41,6 +41,8 @@ type World struct {
 
 	api    *http.Server
 	served chan error
+	clock  chan struct{} // closed when the clock of Redis has stopped
+	stop   context.CancelFunc
 }
 
 // Start starts a world, which runs until Close.
@@ -60,6 +62,12 @@ func Start(o Options) (w *World, err error) {
 	if err := w.Redis.Start(); err != nil {
 		return w, fmt.Errorf("start redis: %w", err)
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	w.stop, w.clock = stop, make(chan struct{})
+	go func() {
+		defer close(w.clock)
+		w.keepTime(ctx)
+	}()
 	if w.Kafka, err = publishtest.StartKafka(publishtest.KafkaOptions{
 		Topic: Topic, Partitions: o.Partitions, TopicSettings: map[string]string{"cleanup.policy": "compact"},
 	}); err != nil {
@@ -73,6 +81,22 @@ func Start(o Options) (w *World, err error) {
 	w.api = &http.Server{Handler: w.API, ReadHeaderTimeout: 10 * time.Second}
 	go func() { w.served <- w.api.Serve(l) }()
 	return w, nil
+}
+
+// keepTime lets keys expire, which the embedded Redis does not do by itself: without it, a killed worker would hold
+// its lease forever.
+func (w *World) keepTime(ctx context.Context) {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			w.Redis.FastForward(now.Sub(last))
+			last = now
+		}
+	}
 }
 
 // Env returns the settings with which a worker finds itself in this world.
@@ -103,6 +127,10 @@ func (w *World) Close() error {
 		w.Kafka.Close()
 	}
 	w.Registry.Close()
+	if w.clock != nil {
+		w.stop()
+		<-w.clock
+	}
 	w.Redis.Close()
 	return err
 }
