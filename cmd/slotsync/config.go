@@ -70,7 +70,7 @@ type config struct {
 		Pending     int           `name:"pending-limit" vars:"PENDING_LIMIT" default:"100000" min:"1" max:"100000000" help:"Most shifts to collect while Kafka is away."`
 		Republish   int           `name:"republish-rate" vars:"REPUBLISH_RATE" default:"1000" min:"1" max:"1000000" help:"Shifts a second to publish when only the schema changed."`
 		BadShare    float64       `name:"bad-share" vars:"BAD_SHARE" default:"0.1" min:"0" max:"1" help:"Share of bad records above which a pass fails."`
-		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"1s" max:"1h" help:"Longest time that a stop may take."`
+		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"6s" max:"1h" help:"Longest time that a stop may take, at least 6s."`
 	} `embed:"" group:"Limits"`
 
 	Metrics struct {

@@ -203,7 +203,7 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REPUBLISH_RATE", "-5", "at least 1"},
 		{"BAD_SHARE", "2", "at most 1"},
 		{"BAD_SHARE", "NaN", "number"},
-		{"STOP_TIMEOUT", "0", "at least 1s"},
+		{"STOP_TIMEOUT", "5s", "at least 6s"},
 		{"STATSD_HOST", "a:8125", "without a port"},
 		{"STATSD_PORT", "65536", "at most 65535"},
 		{"DD_DOGSTATSD_URL", "http://agent", "udp://"},
