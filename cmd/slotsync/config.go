@@ -144,6 +144,10 @@ func (c *config) validate(l *loader) {
 	case user && !c.Registry.Token.Empty():
 		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
 	}
+	if c.Kafka.TransactionalID == "off" {
+		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +
+			"so an older version of a shift can land behind a newer one; unset it and allow the right to write to the transactional id")
+	}
 	if strings.HasPrefix(c.WIW.URL.String(), "http://") && !c.WIW.URL.loopback() {
 		l.warn("WIW_URL is http: the session token and all shifts can be read on the way")
 	}

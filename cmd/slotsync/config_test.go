@@ -413,6 +413,15 @@ func TestAnAPIInTheClearIsWarnedOf(t *testing.T) {
 	}
 }
 
+func TestWorkingWithoutAFenceIsWarnedOf(t *testing.T) {
+	for id, want := range map[string]int{"off": 1, "mine": 0, "": 0} {
+		got := loadOK(t, minimal(env{"KAFKA_TRANSACTIONAL_ID": id})).warnings
+		if len(got) != want || want == 1 && !strings.Contains(got[0], "an older version of a shift can land behind a newer one") {
+			t.Errorf("%q: got warnings %q, want %d that says what it costs", id, got, want)
+		}
+	}
+}
+
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	const hidden = "hunter2"
 	e := minimal(env{
