@@ -25,6 +25,9 @@ type config struct {
 	Once         bool `name:"once" help:"Run one pass and exit: 0 if all is in step, 3 if something stays pending, 1 if nothing could be decided."`
 	AcceptLayout bool `name:"accept-layout" help:"Accept that the topic's partitions, the partitioning, the key's schema or the account changed, and publish the window anew."`
 
+	// PrintVersion is the command version for those who try the flag first.
+	PrintVersion bool `name:"version" help:"Print module version, commit and Go version."`
+
 	Sync struct {
 		DaysAhead int           `name:"sync-days-ahead" vars:"SYNC_DAYS_AHEAD" default:"1" min:"0" max:"3650" help:"Days after now to cover."`
 		DaysPrior int           `name:"sync-days-prior" vars:"SYNC_DAYS_PRIOR" default:"0" min:"-3650" max:"3650" help:"Days before now to cover. A negative number means its absolute value."`

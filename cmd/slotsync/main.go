@@ -2,7 +2,7 @@
 //
 //	slotsync            passes until stopped (also: slotsync foreground)
 //	slotsync --once     one pass
-//	slotsync version    module version, commit, Go version
+//	slotsync version    module version, commit, Go version (also: slotsync --version)
 //	slotsync --help     every setting, its variables and its default
 package main
 

@@ -112,7 +112,13 @@ func TestCalls(t *testing.T) {
 		{"the short help flag", []string{"-h"}, 0, "--wiw-token-file", ""},
 		{"the version", []string{"version"}, 0, "go1.", ""},
 		{"an unknown flag", []string{"--twice"}, 2, "", "unknown flag --twice"},
-		{"an unknown command", []string{"background"}, 2, "", "background"},
+		{"the version by flag", []string{"--version"}, 0, "go1.", ""},
+		{"an unknown command", []string{"background"}, 2, "", "unexpected argument (slotsync --help"},
+		{"a misspelt command", []string{"verson"}, 2, "", `unexpected argument, did you mean "version"? (`},
+		{"a secret where none is taken", []string{"s3cr3t"}, 2, "", "unexpected argument"},
+		{"a secret behind a command", []string{"foreground", "s3cr3t"}, 2, "", "unexpected argument"},
+		{"a secret behind a flag that takes none", []string{"--once", "s3cr3t"}, 2, "", "unexpected argument"},
+		{"a secret in a flag that is none", []string{"--wiw-token=s3cr3t"}, 2, "", "unknown flag --wiw-token"},
 		{"nothing set", nil, 2, "", "KAFKA_BROKERS"},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
@@ -127,7 +133,9 @@ func TestCalls(t *testing.T) {
 			if stderr.Len() > 0 {
 				t.Errorf("got %q on stderr", &stderr)
 			}
-			if got := fmt.Sprint(err); c.err != "" && !strings.Contains(got, c.err) {
+			if got := fmt.Sprint(err); strings.Contains(got, "s3cr3t") {
+				t.Errorf("the error quotes what may be a secret: %s", got)
+			} else if c.err != "" && !strings.Contains(got, c.err) {
 				t.Errorf("got error %q, want %q", got, c.err)
 			}
 		})
