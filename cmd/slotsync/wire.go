@@ -88,7 +88,7 @@ func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, erro
 			}
 		},
 		OnNotice: func(n wiw.Notice) {
-			log.Warn("when i work: "+n.Text, "field", n.Field, "form", n.Form)
+			log.Warn("when i work", "warning", n.Text, "field", n.Field, "form", n.Form)
 		},
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func newKafka(cfg *config, log *slog.Logger) (*publish.Kafka, error) {
 		Compression:     cfg.Kafka.Compression,
 		TransactionalID: cfg.transactionalID(),
 		ClientID:        "slotsync",
-		OnNotice:        func(text string) { log.Warn("kafka: " + text) },
+		OnNotice:        func(text string) { log.Warn("kafka", "warning", text) },
 	}
 	if p := cfg.Kafka.Partition; p != nil {
 		o.Partition = shiftsync.Some(int(*p))
