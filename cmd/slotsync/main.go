@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -22,10 +23,15 @@ import (
 
 func main() {
 	err := run(untilSignal(), os.Args[1:], environment(), os.Stdout, os.Stderr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "slotsync:", err)
-	}
+	complain(os.Stderr, err)
 	os.Exit(exitCode(err))
+}
+
+// complain says what went wrong, if anything did and the log does not say it already.
+func complain(w io.Writer, err error) {
+	if err = untold(err); err != nil {
+		fmt.Fprintln(w, "slotsync:", err)
+	}
 }
 
 // untilSignal returns a context that ends, with the signal as its cause, when somebody asks the program to stop. Who
@@ -79,12 +85,67 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	for _, text := range cfg.warnings {
 		log.Warn("setting", "warning", text)
 	}
+	defer announceStop(ctx, log)()
+	defer tell(&err, log)
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
 	if !cfg.Once {
 		stats.starting()
 	}
 	return work(ctx, cfg, log, stats, newObserver(cfg, log, stats, screen))
+}
+
+// announceStop logs that a stop was asked for, when it is. What it returns is to be called at the end, and logs that.
+func announceStop(ctx context.Context, log *slog.Logger) (atEnd func()) {
+	announced := make(chan struct{})
+	unasked := context.AfterFunc(ctx, func() {
+		defer close(announced)
+		log.Info("stopping: the batch in hand is finished first, a second signal kills", "cause", context.Cause(ctx))
+	})
+	return func() {
+		if !unasked() {
+			<-announced
+			log.Info("stopped")
+		}
+	}
+}
+
+// toldError is an error that the log holds already.
+type toldError struct{ err error }
+
+func (e *toldError) Error() string { return e.err.Error() }
+func (e *toldError) Unwrap() error { return e.err }
+
+// told marks an error as logged.
+func told(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &toldError{err}
+}
+
+// untold returns what of err was not logged yet, or nil if nothing is left.
+func untold(err error) error {
+	if _, logged := err.(*toldError); logged {
+		return nil
+	}
+	var some *toldError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, &some) {
+		var rest []error
+		for _, part := range joined.Unwrap() {
+			rest = append(rest, untold(part))
+		}
+		return errors.Join(rest...)
+	}
+	return err
+}
+
+// tell logs what the program ends with, as far as the log does not hold it.
+func tell(err *error, log *slog.Logger) {
+	if rest := untold(*err); rest != nil {
+		log.Error("worker ended", "err", rest)
+	}
+	*err = told(*err)
 }
 
 // closeInto closes c and lets its error be the result, if there is no other.

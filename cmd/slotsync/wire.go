@@ -66,7 +66,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, stats *metrics, wa
 	}
 	if cfg.Once {
 		_, err := w.RunOnce(ctx)
-		return err
+		return told(err) // as the end of the pass
 	}
 	return runUntilMoved(ctx, w)
 }
@@ -182,7 +182,7 @@ func runUntilMoved(ctx context.Context, w *shiftsync.Worker) error {
 	w.Observer = movedObserver{w.Observer, end}
 	err := w.Run(ctx)
 	if moved := context.Cause(ctx); errors.Is(moved, publish.ErrOtherCluster) {
-		return errors.Join(moved, err)
+		return errors.Join(told(moved), err) // with the pass that met it
 	}
 	return err
 }
