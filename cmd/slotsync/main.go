@@ -85,7 +85,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	for _, text := range cfg.warnings {
 		log.Warn("setting", "warning", text)
 	}
-	defer announceStop(ctx, log)()
+	ctx, ended := announceStop(ctx, log)
+	defer ended()
 	defer tell(&err, log)
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
@@ -95,18 +96,20 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return work(ctx, cfg, log, stats, newObserver(cfg, log, stats, screen))
 }
 
-// announceStop logs that a stop was asked for, when it is. What it returns is to be called at the end, and logs that.
-func announceStop(ctx context.Context, log *slog.Logger) (atEnd func()) {
-	announced := make(chan struct{})
+// announceStop logs that ctx has ended, and then ends the context that it returns. What it returns beside that is to be
+// called at the end of all, and logs it if there was a stop.
+func announceStop(ctx context.Context, log *slog.Logger) (announced context.Context, ended func()) {
+	announced, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	unasked := context.AfterFunc(ctx, func() {
-		defer close(announced)
 		log.Info("stopping: the batch in hand is finished first, a second signal kills", "cause", context.Cause(ctx))
+		end(context.Cause(ctx))
 	})
-	return func() {
+	return announced, func() {
 		if !unasked() {
-			<-announced
+			<-announced.Done()
 			log.Info("stopped")
 		}
+		end(nil)
 	}
 }
 
