@@ -425,7 +425,7 @@ type running struct {
 }
 
 // loop starts the program, which runs until stop or, at the latest, the end of the test.
-func loop(t *testing.T, w *world.World, settings env) *running {
+func loop(t *testing.T, w *world.World, settings env, args ...string) *running {
 	t.Helper()
 	all := env(w.Env())
 	maps.Copy(all, settings)
@@ -433,7 +433,7 @@ func loop(t *testing.T, w *world.World, settings env) *running {
 	r := &running{t: t, stop: stop, ended: make(chan struct{}), grown: make(chan struct{})}
 	go func() {
 		defer close(r.ended)
-		r.err = run(ctx, nil, all.get, io.Discard, r)
+		r.err = run(ctx, args, all.get, io.Discard, r)
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -536,6 +536,33 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 		r := loop(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "1"})
 		r.said("find the kafka cluster", 1)
 		r.said(`"msg":"pass done"`, 1)
+	})
+	t.Run("a stop before the end of the only pass is a job not done, and no failure", func(t *testing.T) {
+		t.Parallel()
+		w := start(t, world.Options{Shifts: 20})
+		asked := make(chan struct{})
+		w.API.Fail(1, func(_ http.ResponseWriter, r *http.Request, _ *wiwtest.Answer) {
+			close(asked)
+			<-r.Context().Done()
+		})
+		r := loop(t, w, nil, "--once")
+		<-asked
+		r.stop()
+		if code := r.end(); code != 1 {
+			t.Errorf("got exit %d, want 1: %v", code, r.err)
+		}
+		var told []string
+		for line := range strings.Lines(r.log.String()) {
+			var entry struct{ Msg, Level string }
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				t.Error(err)
+			}
+			told = append(told, entry.Level+" "+entry.Msg)
+		}
+		want := []string{"INFO stopping: the batch in hand is finished first, a second signal kills", "INFO pass stopped", "INFO stopped"}
+		if got := told[max(0, len(told)-len(want)):]; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	})
 	t.Run("another cluster ends it", func(t *testing.T) {
 		t.Parallel()
