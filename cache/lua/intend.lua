@@ -10,7 +10,7 @@ if step > last then
   redis.call('HSET', KEYS[1], 'step', ARGV[3])
   if redis.call('EXISTS', KEYS[3]) == 1 then
     for i = 4, #ARGV, 2 do
-      if redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1 then
+      if redis.call('HGET', KEYS[3], ARGV[i]) then
         redis.call('HSET', KEYS[3], ARGV[i], string.sub(ARGV[i + 1], 1, 9))
       end
     end

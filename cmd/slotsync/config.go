@@ -29,6 +29,9 @@ type config struct {
 	Yes          bool      `name:"yes" help:"With --republish: do not ask."`
 	AcceptLayout bool      `name:"accept-layout" help:"Accept that the topic's partitions, the partitioning, the key's schema or the account changed, and publish the window anew."`
 
+	// PrintVersion is the command version for those who try the flag first.
+	PrintVersion bool `name:"version" help:"Print module version, commit and Go version."`
+
 	Sync struct {
 		DaysAhead int           `name:"sync-days-ahead" vars:"SYNC_DAYS_AHEAD" default:"1" min:"0" max:"3650" help:"Days after now to cover."`
 		DaysPrior int           `name:"sync-days-prior" vars:"SYNC_DAYS_PRIOR" default:"0" min:"-3650" max:"3650" help:"Days before now to cover. A negative number means its absolute value."`
@@ -78,7 +81,7 @@ type config struct {
 		Pending     int           `name:"pending-limit" vars:"PENDING_LIMIT" default:"100000" min:"1" max:"100000000" help:"Most shifts to collect while Kafka is away."`
 		Republish   int           `name:"republish-rate" vars:"REPUBLISH_RATE" default:"1000" min:"1" max:"1000000" help:"Shifts a second to publish when only the schema changed."`
 		BadShare    float64       `name:"bad-share" vars:"BAD_SHARE" default:"0.1" min:"0" max:"1" help:"Share of bad records above which a pass fails."`
-		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"1s" max:"1h" help:"Longest time that a stop may take."`
+		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"6s" max:"1h" help:"Longest time that a stop may take, at least 6s."`
 	} `embed:"" group:"Limits"`
 
 	Metrics struct {
@@ -184,6 +187,10 @@ func (c *config) validate(l *loader) {
 		l.fault(&c.Registry.Password, "has no user: set SCHEMA_REGISTRY_USERNAME too")
 	case user && !c.Registry.Token.Empty():
 		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
+	}
+	if c.Kafka.TransactionalID == "off" {
+		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +
+			"so an older version of a shift can land behind a newer one; unset it and allow the right to write to the transactional id")
 	}
 	c.validateLogin(l)
 	if c.WIW.URL.inTheClear() {

@@ -186,9 +186,14 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"WIW_MAX_BYTES", "1", "at least 64KiB"},
 		{"WIW_MAX_BYTES", "9999999999GiB", "size"},
 		{"WIW_TIMEOUT", "0", "at least 1s"},
-		{"KAFKA_BROKERS", "a:9092,b", "element 2"},
-		{"KAFKA_BROKERS", "a:9092,b:x", "element 2"},
-		{"KAFKA_BROKERS", ":9092", "element 1"},
+		{"KAFKA_BROKERS", "localhost", `element 1 "localhost" has no port: localhost:9092`},
+		{"KAFKA_BROKERS", "a:9092,b", `element 2 "b" has no port`},
+		{"KAFKA_BROKERS", "a:9092,b:x", `element 2 "b:x" has a port that is no number`},
+		{"KAFKA_BROKERS", ":9092", `element 1 ":9092" has no host`},
+		{"KAFKA_BROKERS", "::1", "[::1]:9092"},
+		{"KAFKA_BROKERS", "a b:9092", `"a b:9092" has a host that is none`},
+		{"KAFKA_BROKERS", "[a:9092", `is "[a:9092"`},
+		{"KAFKA_BROKERS", "kafka://hunter2@a:9092", "no scheme, user or path"},
 		{"KAFKA_BROKERS", " , ", "has none"},
 		{"KAFKA_TOPIC_NAME", "a topic", "letters"},
 		{"KAFKA_TOPIC_NAME", "..", "letters"},
@@ -203,14 +208,23 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"SCHEMA_REGISTRY_TOKEN", "a\nb", "line ends"},
 		{"REGISTER_SCHEMAS", "perhaps", "true or false"},
 		{"REDIS_HOST", "localhost:6379", "redis://"},
-		{"REDIS_HOST", "redis://:pa#ss@host", "URL"},
+		{"REDIS_HOST", "redis://:pa#ss@host", "# is %23"},
+		{"REDIS_HOST", "redis://:pa/ss@host", "/ is written %2F"},
+		{"REDIS_HOST", "redis://me:hunter2@redis:port", "port is no number"},
+		{"REDIS_HOST", "redis://me:hunter2@redis:65536", "port is no number"},
+		{"REDIS_HOST", "redis://redis:", "port is no number"},
+		{"REDIS_HOST", "redis://:6379", "without a host"},
+		{"REDIS_HOST", "redis://[::1:6379", "one bracket"},
+		{"REDIS_HOST", "redis://re dis:6379", "character in its host"},
+		{"REDIS_HOST", "redis://me:hunter%2@redis", "% in a password is written %25"},
+		{"REDIS_HOST", "redis://me:hun ter2@redis", "has to be written as %"},
 		{"REDIS_URL", "unix://", "path"},
 		{"EXPIRE_CACHE", "0", "at least 1"},
 		{"PENDING_LIMIT", "0", "at least 1"},
 		{"REPUBLISH_RATE", "-5", "at least 1"},
 		{"BAD_SHARE", "2", "at most 1"},
 		{"BAD_SHARE", "NaN", "number"},
-		{"STOP_TIMEOUT", "0", "at least 1s"},
+		{"STOP_TIMEOUT", "5s", "at least 6s"},
 		{"STATSD_HOST", "a:8125", "without a port"},
 		{"STATSD_PORT", "65536", "at most 65535"},
 		{"DD_DOGSTATSD_URL", "http://agent", "udp://"},
@@ -242,6 +256,9 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 			}
 			if !strings.HasPrefix(err.Error(), c.name+" ") || !strings.Contains(err.Error(), c.because) {
 				t.Errorf("got %q, want one that names %s and says %q", err, c.name, c.because)
+			}
+			if strings.Contains(err.Error(), "hun") {
+				t.Errorf("the error tells what may be a secret: %v", err)
 			}
 			if lines := strings.Count(err.Error(), "\n") + 1; lines != 1 {
 				t.Errorf("got %d faults for one bad setting:\n%v", lines, err)
@@ -490,6 +507,15 @@ func TestASecretInAFileIsReadAgain(t *testing.T) {
 	}
 }
 
+func TestWorkingWithoutAFenceIsWarnedOf(t *testing.T) {
+	for id, want := range map[string]int{"off": 1, "mine": 0, "": 0} {
+		got := loadOK(t, minimal(env{"KAFKA_TRANSACTIONAL_ID": id})).warnings
+		if len(got) != want || want == 1 && !strings.Contains(got[0], "an older version of a shift can land behind a newer one") {
+			t.Errorf("%q: got warnings %q, want %d that says what it costs", id, got, want)
+		}
+	}
+}
+
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	const hidden = "hunter2"
 	e := minimal(env{
@@ -589,7 +615,7 @@ func TestEverySettingIsDeclaredWhole(t *testing.T) {
 		if tag.Get("help") == "" {
 			t.Errorf("--%s has no help", flag)
 		}
-		if flag == "once" || flag == "accept-layout" {
+		if tag.Get("vars") == "" {
 			return // what one call is to do, not how things are
 		}
 		names := strings.Split(tag.Get("vars"), ",")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -44,9 +45,7 @@ func once(t *testing.T, w *world.World, settings map[string]string, args ...stri
 	maps.Copy(env, settings)
 	var stderr bytes.Buffer
 	err := run(t.Context(), append([]string{"--once"}, args...), func(name string) string { return env[name] }, io.Discard, &stderr)
-	if err != nil {
-		fmt.Fprintln(&stderr, "slotsync:", err)
-	}
+	complain(&stderr, err)
 	for line := range strings.Lines(stderr.String()) {
 		var entry struct {
 			Msg    string         `json:"msg"`
@@ -270,6 +269,9 @@ func TestAFaultHasItsExitCode(t *testing.T) {
 			if code != c.code || !strings.Contains(log, c.says) {
 				t.Errorf("got exit %d, want %d and %q in\n%s", code, c.code, c.says, log)
 			}
+			if c.code != 2 { // a wrong setting is said before there is a log
+				wantOneError(t, log, c.code)
+			}
 			if strings.Contains(log, w.Env()["WIW_KEY"]) {
 				t.Errorf("the token is in the log:\n%s", log)
 			}
@@ -277,17 +279,39 @@ func TestAFaultHasItsExitCode(t *testing.T) {
 	}
 }
 
+// wantOneError fails unless every line of the log is JSON and, if the program failed, one is about the failure.
+func wantOneError(t *testing.T, log string, code int) {
+	t.Helper()
+	failures := 0
+	for line := range strings.Lines(log) {
+		var entry struct{ Level, Msg string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Errorf("got a line that is no JSON: %s", line)
+		}
+		if entry.Level == "ERROR" {
+			failures++
+		}
+	}
+	if want := min(code, 1); failures != want {
+		t.Errorf("got %d lines about the failure, want %d:\n%s", failures, want, log)
+	}
+}
+
 func TestTheLoopStopsCleanly(t *testing.T) {
 	w := start(t, world.Options{Shifts: 100, Partitions: 2})
 	env := w.Env()
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancelCause(t.Context())
 	log := &firstPass{done: make(chan struct{})}
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, nil, func(name string) string { return env[name] }, io.Discard, log) }()
 	<-log.done
-	stop()
+	stop(errors.New("asked to"))
 	if err := <-ended; err != nil {
 		t.Errorf("got %v\n%s", err, log.Buffer.String())
+	}
+	_, end, _ := strings.Cut(log.Buffer.String(), `"msg":"stopping: the batch in hand is finished first, a second signal kills","cause":"asked to"`)
+	if !strings.HasSuffix(end, `"msg":"stopped"}`+"\n") {
+		t.Errorf("got the log\n%s, want the stop, its cause and its end in it", log.Buffer.String())
 	}
 	inStep(t, w)
 	if keys := w.Redis.Keys(); slices.ContainsFunc(keys, func(k string) bool { return strings.HasSuffix(k, ":lease") }) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -186,12 +185,3 @@ func (h *health) handler() http.Handler {
 
 // shownTime is a time as people and scripts want to read it.
 func shownTime(at time.Time) time.Time { return at.UTC().Truncate(time.Millisecond) }
-
-// oneLine makes a text of several lines one of a bounded length.
-func oneLine(text string) string {
-	text = strings.Join(strings.Split(strings.TrimSpace(text), "\n"), "; ")
-	if runes := []rune(text); len(runes) > 500 {
-		text = string(runes[:500]) + "…"
-	}
-	return text
-}

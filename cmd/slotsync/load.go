@@ -46,9 +46,12 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	case helped:
 		return cfg, nil
 	case err != nil:
-		return nil, &usageError{fmt.Errorf("%w (slotsync --help tells what there is)", err)}
+		return nil, &usageError{fmt.Errorf("%w (slotsync --help tells what there is)", withoutArgument(err))}
 	}
 	cfg.command = call.Command()
+	if cfg.PrintVersion {
+		cfg.command = "version"
+	}
 	if cfg.command == "version" {
 		return cfg, nil
 	}
@@ -59,6 +62,21 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 		return nil, &usageError{errors.Join(l.faults...)}
 	}
 	return cfg, nil
+}
+
+// withoutArgument takes from kong's complaint about an argument the argument, which may be a secret whose flag was
+// forgotten, and leaves what it may have been meant to be.
+func withoutArgument(err error) error {
+	const complaint = "unexpected argument"
+	text := err.Error()
+	if !strings.HasPrefix(text, complaint+" ") {
+		return err
+	}
+	guess := strings.LastIndex(text, ", did you mean ")
+	if guess < 0 {
+		guess = len(text)
+	}
+	return errors.New(complaint + text[guess:])
 }
 
 // loader collects what is wrong with the settings while kong reads them.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -18,7 +19,24 @@ func newLog(s *screen, cfg *config) *slog.Logger {
 	if readable(s, cfg) {
 		return slog.New(newPlainHandler(s, level))
 	}
-	return slog.New(slog.NewJSONHandler(s, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewJSONHandler(s, &slog.HandlerOptions{Level: level, ReplaceAttr: onOneLine}))
+}
+
+// onOneLine keeps texts of several lines, which joined errors are, from breaking up a line or filling it with \n.
+func onOneLine(_ []string, a slog.Attr) slog.Attr {
+	switch value := a.Value.Any().(type) {
+	case error:
+		a.Value = slog.StringValue(oneLine(value.Error()))
+	case string:
+		a.Value = slog.StringValue(oneLine(value))
+	}
+	return a
+}
+
+// oneLine puts "; " between the lines of a text.
+func oneLine(text string) string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
 }
 
 // readable tells whether the log is for people.
@@ -27,7 +45,8 @@ func readable(s *screen, cfg *config) bool {
 }
 
 // plainHandler writes records as a person wants to read them: the time of day, what is not an Info in capitals, the
-// message, and the attributes as slog's text handler has them, with its quoting.
+// message, behind a colon the error if there is one, and the other attributes as slog's text handler has them, with
+// its quoting.
 type plainHandler struct {
 	attrs slog.Handler // writes to out.line
 	out   *plainOutput // shared with the handlers derived from this one
@@ -47,7 +66,7 @@ func newPlainHandler(w io.Writer, level slog.Level) *plainHandler {
 			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
 				return slog.Attr{} // Handle writes them
 			}
-			return a
+			return onOneLine(groups, a)
 		},
 	})}
 }
@@ -64,8 +83,18 @@ func (h *plainHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level != slog.LevelInfo {
 		h.out.line.WriteString(r.Level.String() + " ")
 	}
-	h.out.line.WriteString(r.Message + " ")
-	if err := h.attrs.Handle(ctx, r); err != nil {
+	h.out.line.WriteString(oneLine(r.Message))
+	rest := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if err, is := a.Value.Any().(error); is && a.Key == "err" {
+			h.out.line.WriteString(": " + oneLine(err.Error()))
+		} else {
+			rest.AddAttrs(a)
+		}
+		return true
+	})
+	h.out.line.WriteByte(' ')
+	if err := h.attrs.Handle(ctx, rest); err != nil {
 		return err
 	}
 	_, err := h.out.w.Write(append(bytes.TrimRight(h.out.line.Bytes(), " \n"), '\n'))

@@ -172,10 +172,10 @@ func TestAWrongPasswordHelpsItsOperator(t *testing.T) {
 
 	w.API.Forget()
 	log, stop := loop(t, w, settings)
-	log.until(t, bad, 50)
+	log.until(t, bad, 4)
 	stop()
 	if n := len(w.API.Requests()); n != 1 {
-		t.Errorf("the API got %d requests in 50 passes, want one login", n)
+		t.Errorf("the API got %d requests in 4 passes, want one login", n)
 	}
 	if strings.Contains(log.String(), "wrong-password") || strings.Contains(log.String(), loginEmail) {
 		t.Errorf("a secret is in\n%s", log)

@@ -10,7 +10,7 @@
 //	slotsync tail       the topic's records as lines of JSON
 //	slotsync schemas    the Avro schemas: show, check, register
 //	slotsync health     asks the running worker whether it is alive
-//	slotsync version    module version, commit, Go version
+//	slotsync version    module version, commit, Go version (also: slotsync --version)
 //	slotsync --help     every setting, its variables and its default
 package main
 
@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -32,10 +33,15 @@ func main() {
 	// Who has stopped reading what we print ends a write with an error, not the program with a signal.
 	signal.Ignore(syscall.SIGPIPE)
 	err := run(untilSignal(), os.Args[1:], environment(), os.Stdout, os.Stderr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "slotsync:", err)
-	}
+	complain(os.Stderr, err)
 	os.Exit(exitCode(err))
+}
+
+// complain says what went wrong, if anything did and the log does not say it already.
+func complain(w io.Writer, err error) {
+	if err = untold(err); err != nil {
+		fmt.Fprintln(w, "slotsync:", err)
+	}
 }
 
 // untilSignal returns a context that ends, with the signal as its cause, when somebody asks the program to stop. Who
@@ -98,17 +104,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return republish(ctx, cfg, log, stdout)
 	case cfg.DryRun:
 		return dryRun(ctx, cfg, log, screen, stdout)
-	}
-	switch cfg.command {
-	case "tail":
+	case cfg.command == "tail":
 		return tail(ctx, cfg, log, stdout)
-	case "schemas show":
+	case cfg.command == "schemas show":
 		return showSchemas(ctx, cfg, stdout)
-	case "schemas check":
+	case cfg.command == "schemas check":
 		return checkSchemas(ctx, cfg, stdout)
-	case "schemas register":
+	case cfg.command == "schemas register":
 		return registerSchemas(ctx, cfg, stdout)
 	}
+	return runWorker(ctx, cfg, log, screen)
+}
+
+// runWorker runs the worker with all that watches it.
+func runWorker(ctx context.Context, cfg *config, log *slog.Logger, screen *screen) (err error) {
+	ctx, ended := announceStop(ctx, log)
+	defer ended()
+	defer tell(&err, log)
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
 	watch := newObserver(cfg, log, stats, screen)
@@ -123,6 +135,61 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		stats.starting()
 	}
 	return work(ctx, cfg, log, watch)
+}
+
+// announceStop logs that ctx has ended, and then ends the context that it returns. What it returns beside that is to be
+// called at the end of all, and logs it if there was a stop.
+func announceStop(ctx context.Context, log *slog.Logger) (announced context.Context, ended func()) {
+	announced, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	unasked := context.AfterFunc(ctx, func() {
+		log.Info("stopping: the batch in hand is finished first, a second signal kills", "cause", context.Cause(ctx))
+		end(context.Cause(ctx))
+	})
+	return announced, func() {
+		if !unasked() {
+			<-announced.Done()
+			log.Info("stopped")
+		}
+		end(nil)
+	}
+}
+
+// toldError is an error that the log holds already.
+type toldError struct{ err error }
+
+func (e *toldError) Error() string { return e.err.Error() }
+func (e *toldError) Unwrap() error { return e.err }
+
+// told marks an error as logged.
+func told(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &toldError{err}
+}
+
+// untold returns what of err was not logged yet, or nil if nothing is left.
+func untold(err error) error {
+	if _, logged := err.(*toldError); logged {
+		return nil
+	}
+	var some *toldError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && errors.As(err, &some) {
+		var rest []error
+		for _, part := range joined.Unwrap() {
+			rest = append(rest, untold(part))
+		}
+		return errors.Join(rest...)
+	}
+	return err
+}
+
+// tell logs what the program ends with, as far as the log does not hold it.
+func tell(err *error, log *slog.Logger) {
+	if rest := untold(*err); rest != nil {
+		log.Error("worker ended", "err", rest)
+	}
+	*err = told(*err)
 }
 
 // closeInto closes c and lets its error be the result, if there is no other.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -112,7 +113,13 @@ func TestCalls(t *testing.T) {
 		{"the short help flag", []string{"-h"}, 0, "--wiw-token-file", ""},
 		{"the version", []string{"version"}, 0, "go1.", ""},
 		{"an unknown flag", []string{"--twice"}, 2, "", "unknown flag --twice"},
-		{"an unknown command", []string{"background"}, 2, "", "background"},
+		{"the version by flag", []string{"--version"}, 0, "go1.", ""},
+		{"an unknown command", []string{"background"}, 2, "", "unexpected argument (slotsync --help"},
+		{"a misspelt command", []string{"verson"}, 2, "", `unexpected argument, did you mean "version"? (`},
+		{"a secret where none is taken", []string{"s3cr3t"}, 2, "", "unexpected argument"},
+		{"a secret behind a command", []string{"foreground", "s3cr3t"}, 2, "", "unexpected argument"},
+		{"a secret behind a flag that takes none", []string{"--once", "s3cr3t"}, 2, "", "unexpected argument"},
+		{"a secret in a flag that is none", []string{"--wiw-token=s3cr3t"}, 2, "", "unknown flag --wiw-token"},
 		{"nothing set", nil, 2, "", "KAFKA_BROKERS"},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
@@ -127,8 +134,43 @@ func TestCalls(t *testing.T) {
 			if stderr.Len() > 0 {
 				t.Errorf("got %q on stderr", &stderr)
 			}
-			if got := fmt.Sprint(err); c.err != "" && !strings.Contains(got, c.err) {
+			if got := fmt.Sprint(err); strings.Contains(got, "s3cr3t") {
+				t.Errorf("the error quotes what may be a secret: %s", got)
+			} else if c.err != "" && !strings.Contains(got, c.err) {
 				t.Errorf("got error %q, want %q", got, c.err)
+			}
+		})
+	}
+}
+
+func TestWhatTheLogSaysIsNotSaidAgain(t *testing.T) {
+	pass, closing, metrics := errors.New("pass"), errors.New("close kafka"), errors.New("close metrics")
+	for _, c := range []struct {
+		claim        string
+		err          error
+		logged, left string
+	}{
+		{"all is well", nil, "", ""},
+		{"nothing is logged", pass, "ERROR worker ended: pass", ""},
+		{"the pass is", told(pass), "", ""},
+		{"the pass is, and two that close are not", errors.Join(errors.Join(told(pass), closing), metrics), "ERROR worker ended: close kafka; close metrics", ""},
+		{"a wrong call, before there is a log", &usageError{pass}, "", "slotsync: pass\n"},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			var logged, left bytes.Buffer
+			err, before := c.err, c.err
+			if c.left == "" {
+				tell(&err, slog.New(newPlainHandler(&logged, slog.LevelInfo)))
+			}
+			_, got, _ := strings.Cut(strings.TrimSpace(logged.String()), " ")
+			if got != c.logged {
+				t.Errorf("got the log %q, want %q", got, c.logged)
+			}
+			if complain(&left, err); left.String() != c.left {
+				t.Errorf("got %q beside the log, want %q", &left, c.left)
+			}
+			if exitCode(err) != exitCode(before) || !errors.Is(err, before) {
+				t.Errorf("got %v, exit %d, want %v, exit %d", err, exitCode(err), before, exitCode(before))
 			}
 		})
 	}

@@ -142,6 +142,10 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 	o.notices = rep.Notices
 	o.sofar, o.aside = shiftsync.Tally{}, 0
 
+	if stopped(err) && o.readable {
+		o.log.Info(o.cutShort("pass stopped", rep, err))
+		return
+	}
 	if stopped(err) {
 		o.log.Info("pass stopped", "report", rep, "cause", err)
 		return
@@ -154,6 +158,8 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 		o.failures = 0
 	}
 	switch {
+	case result == resultFailed && o.readable:
+		o.log.Error(o.cutShort("pass failed", rep, err))
 	case result == resultFailed:
 		o.log.Error("pass failed", o.attrs(rep, result, err)...)
 	case o.readable && err != nil:
@@ -184,27 +190,62 @@ func (o *observer) sentence(rep shiftsync.Report, result string) string {
 	if result == resultPending {
 		b.WriteString("not ")
 	}
-	b.WriteString("in step")
-	fmt.Fprintf(&b, ": %s fetched, %s unchanged, %s published, %s set aside",
-		grouped(rep.Fetched), grouped(rep.Unchanged), grouped(rep.Published), grouped(rep.SetAside+rep.StillAside))
-	for _, extra := range []struct {
-		n    int
-		what string
-	}{
-		{rep.Pending, "pending"},
-		{rep.NotCollected, "not collected"},
-		{rep.Deferred, "left for later"},
-		{rep.Swept, "forgotten"},
-	} {
-		if extra.n > 0 {
-			fmt.Fprintf(&b, ", %s %s", grouped(extra.n), extra.what)
+	b.WriteString("in step: ")
+	for i, f := range figures(rep) {
+		if i < usualFigures || f.n > 0 {
+			b.WriteString(f.String() + ", ")
 		}
 	}
-	fmt.Fprintf(&b, ", %.1f s", rep.Took.Seconds())
+	fmt.Fprintf(&b, "%.1f s", rep.Took.Seconds())
 	if o.wait >= 0 {
 		fmt.Fprintf(&b, ", next in %g s", o.wait.Seconds())
 	}
 	return b.String()
+}
+
+// cutShort says in words that a pass did not come to its end, and why; what it did all the same stands last.
+func (o *observer) cutShort(what string, rep shiftsync.Report, err error) string {
+	if rep.Pass != "" { // else none had begun
+		what += fmt.Sprintf(" after %.1f s", rep.Took.Seconds())
+	}
+	var besides []string
+	for _, f := range figures(rep) {
+		if f.n > 0 {
+			besides = append(besides, f.String())
+		}
+	}
+	if o.wait >= 0 && !stopped(err) {
+		besides = append(besides, fmt.Sprintf("next in %g s", o.wait.Seconds()))
+	}
+	text := what + ": " + err.Error()
+	if len(besides) > 0 {
+		text += " (" + strings.Join(besides, ", ") + ")"
+	}
+	return text
+}
+
+// figure is a number of shifts, and what they are.
+type figure struct {
+	n    int
+	what string
+}
+
+func (f figure) String() string { return grouped(f.n) + " " + f.what }
+
+// usualFigures are told of a pass that came to its end even if they are zero.
+const usualFigures = 4
+
+func figures(rep shiftsync.Report) []figure {
+	return []figure{
+		{rep.Fetched, "fetched"},
+		{rep.Unchanged, "unchanged"},
+		{rep.Published, "published"},
+		{rep.SetAside + rep.StillAside, "set aside"},
+		{rep.Pending, "pending"},
+		{rep.NotCollected, "not collected"},
+		{rep.Deferred, "left for later"},
+		{rep.Swept, "forgotten"},
+	}
 }
 
 func resultOf(rep shiftsync.Report, err error) string {

@@ -83,11 +83,17 @@ func TestAPassIsOneReadableLine(t *testing.T) {
 		{"with all there is to say", nil, full, nil,
 			"not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s"},
 		{"the broker is away", nil, full, fmt.Errorf("%w: publish: no broker", shiftsync.ErrPending),
-			`WARN not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s err="something stays pending: publish: no broker"`},
+			`WARN not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s: something stays pending: publish: no broker`},
 		{"failed", nil, usual, errRedis,
-			`ERROR pass failed report.pass=p1 report.fetched=1204 report.unchanged=1190 report.published=14 report.set_aside=0 report.pending=0 report.took_ms=840 result=failed err="hmget shifts: connection refused" next_in_s=10`},
+			"ERROR pass failed after 0.8 s: hmget shifts: connection refused (1,204 fetched, 1,190 unchanged, 14 published, next in 10 s)"},
+		{"failed before anything was read", nil, report(shiftsync.Tally{}), errRedis,
+			"ERROR pass failed after 0.8 s: hmget shifts: connection refused (next in 10 s)"},
+		{"the only pass failed, for two reasons", []string{"--once"}, report(shiftsync.Tally{}), errors.Join(errRedis, errors.New("release lease: timeout")),
+			"ERROR pass failed after 0.8 s: hmget shifts: connection refused; release lease: timeout"},
+		{"none had begun", nil, shiftsync.Report{}, errRedis,
+			"ERROR pass failed: hmget shifts: connection refused (next in 10 s)"},
 		{"stopped", nil, usual, fmt.Errorf("read: %w", context.Canceled),
-			`pass stopped report.pass=p1 report.fetched=1204 report.unchanged=1190 report.published=14 report.set_aside=0 report.pending=0 report.took_ms=840 cause="read: context canceled"`},
+			"pass stopped after 0.8 s: read: context canceled (1,204 fetched, 1,190 unchanged, 14 published)"},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			w := watch(t, true, nil, c.args...)
@@ -316,8 +322,23 @@ func TestReadableLinesKeepTheirAttributes(t *testing.T) {
 	log := slog.New(newPlainHandler(&seen, slog.LevelDebug))
 	log.With("a", 1).WithGroup("g").With("b", "two words").Debug("hello", "c", "line\nend")
 	_, got, _ := strings.Cut(seen.String(), " ")
-	if want := `DEBUG hello a=1 g.b="two words" g.c="line\nend"` + "\n"; got != want {
+	if want := `DEBUG hello a=1 g.b="two words" g.c="line; end"` + "\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAnEntryOfTheLogIsOneLine(t *testing.T) {
+	err := errors.Join(errors.New("publish: no \"leader\""), errors.Join(errors.New("renew: timeout"), errors.New("close")))
+	for format, want := range map[string]string{
+		"text": `worker ended: publish: no "leader"; renew: timeout; close text="one; two"` + "\n",
+		"json": `"msg":"worker ended","err":"publish: no \"leader\"; renew: timeout; close","text":"one; two"}` + "\n",
+	} {
+		var seen bytes.Buffer
+		log := newLog(&screen{w: &seen}, loadOK(t, minimal(env{"LOG_FORMAT": format})))
+		log.Info("worker ended", "err", err, "text", "one\r\ntwo\n")
+		if got := seen.String(); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: got %s, want an end of %s", format, got, want)
+		}
 	}
 }
 

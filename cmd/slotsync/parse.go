@@ -136,10 +136,8 @@ func parseHostPorts(text string, _ *kong.Tag) (hostPorts, error) {
 		if address = strings.TrimSpace(address); address == "" {
 			continue
 		}
-		host, port, err := net.SplitHostPort(address)
-		n, notNumber := strconv.ParseUint(port, 10, 16)
-		if err != nil || notNumber != nil || n == 0 || !isHost(host) {
-			return nil, fmt.Errorf("must be a comma list of host:port, which its element %d is not", i+1)
+		if fault := faultOfHostPort(address); fault != "" {
+			return nil, fmt.Errorf("must be a comma list of host:port, but its element %d %s", i+1, fault)
 		}
 		out = append(out, address)
 	}
@@ -163,6 +161,34 @@ func parseListen(text string, _ *kong.Tag) (string, error) {
 	return trimmed, nil
 }
 
+// faultOfHostPort says what of host:port is missing or wrong, or "" if nothing is. It quotes the address, which is no
+// secret, unless it is more than an address.
+func faultOfHostPort(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	switch bare := net.ParseIP(strings.Trim(address, "[]")) != nil; {
+	case strings.Contains(address, "://") || strings.ContainsAny(address, "@/"):
+		return "is more than that: give no scheme, user or path"
+	case err != nil && bare && strings.Contains(address, ":"):
+		return fmt.Sprintf("%q has no port: an IPv6 address with one is written like [::1]:9092", address)
+	case err != nil && (bare || isHost(address)):
+		return fmt.Sprintf("%q has no port: %s:9092 is the usual one", address, address)
+	case err != nil:
+		return fmt.Sprintf("is %q", address)
+	case host == "":
+		return fmt.Sprintf("%q has no host", address)
+	case !isHost(host):
+		return fmt.Sprintf("%q has a host that is none", address)
+	case !isPort(port):
+		return fmt.Sprintf("%q has a port that is no number from 1 to 65535", address)
+	}
+	return ""
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
 func parseHost(text string, _ *kong.Tag) (string, error) {
 	host := strings.TrimSpace(text)
 	if !isHost(host) {
@@ -178,23 +204,24 @@ func isHost(s string) bool {
 
 // parseEndpoint reads a URL with one of the setting's schemes. Its errors quote nothing: a URL may hold a password.
 func parseEndpoint(text string, tag *kong.Tag) (endpoint, error) {
+	text = strings.TrimSpace(text)
 	schemes := strings.Split(tag.Get("schemes"), ",")
-	shape := errors.New("must be a URL that begins with " + strings.Join(schemes, ":// or ") + "://")
-	u, err := url.Parse(strings.TrimSpace(text))
-	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Opaque != "" {
-		return endpoint{}, shape
+	scheme, rest, _ := strings.Cut(text, "://")
+	if !slices.Contains(schemes, strings.ToLower(scheme)) || len(scheme) == len(text) {
+		return endpoint{}, errors.New("must be a URL that begins with " + strings.Join(schemes, ":// or ") + "://")
 	}
-	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	u, err := url.Parse(text)
+	if err != nil {
+		return endpoint{}, faultOfURL(rest, err)
+	}
 	switch {
 	case u.Scheme == "unix":
 		if u.Path == "" {
 			return endpoint{}, errors.New("must name the path of a socket, like unix:///run/redis.sock")
 		}
 		return newEndpoint(u), nil
-	case !isHost(u.Hostname()):
-		return endpoint{}, errors.New("is a URL without a host")
-	case u.Port() != "" && (err != nil || port == 0), u.Port() == "" && strings.HasSuffix(u.Host, ":"):
-		return endpoint{}, errors.New("is a URL with a port that is none")
+	case !isHost(u.Hostname()), u.Port() != "" && !isPort(u.Port()), strings.HasSuffix(u.Host, ":"):
+		return endpoint{}, faultOfURL(rest, nil)
 	case u.Fragment != "":
 		return endpoint{}, errors.New("is a URL with a fragment: a # in a password is written %23")
 	case u.RawQuery != "" && strings.HasPrefix(u.Scheme, "http"):
@@ -202,6 +229,36 @@ func parseEndpoint(text string, tag *kong.Tag) (endpoint, error) {
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	return newEndpoint(u), nil
+}
+
+// faultOfURL says what is wrong behind the scheme of a URL that cannot be used, or cannot be parsed, as err says. It
+// quotes nothing, as what url says of it would.
+func faultOfURL(rest string, err error) error {
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	hostport, beyond := rest[strings.LastIndex(rest[:end], "@")+1:end], rest[end:]
+	host, port := hostport, ""
+	if colon := strings.LastIndex(hostport, ":"); colon > strings.LastIndex(hostport, "]") {
+		host, port = hostport[:colon], hostport[colon+1:]
+	}
+	escape, hostError := url.EscapeError(""), url.InvalidHostError("")
+	switch {
+	case strings.Contains(beyond, "@"):
+		return errors.New("is a URL that ends before its host: in a password, / is written %2F, ? is %3F and # is %23")
+	case strings.HasPrefix(host, "[") != strings.HasSuffix(host, "]"):
+		return errors.New("is a URL with one bracket: an IPv6 address is written between two, like [::1]")
+	case host == "":
+		return errors.New("is a URL without a host")
+	case len(host) < len(hostport) && !isPort(port):
+		return errors.New("is a URL whose port is no number from 1 to 65535")
+	case errors.As(err, &escape):
+		return errors.New("is a URL with a % that begins no escape: a % in a password is written %25")
+	case errors.As(err, &hostError), !isHost(strings.Trim(host, "[]")):
+		return errors.New("is a URL with a character in its host that no host has")
+	}
+	return errors.New("is a URL with a character that has to be written as % and two hexadecimal digits")
 }
 
 // parseSecret refuses what would not go into a header: a line end there would begin another header.

@@ -66,7 +66,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 	}
 	if cfg.Once {
 		_, err := w.RunOnce(ctx)
-		return err
+		return told(err) // as the end of the pass
 	}
 	return runUntilMoved(ctx, w)
 }
@@ -97,7 +97,7 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) 
 
 		OnResponse: watch.Asked,
 		OnNotice: func(n wiw.Notice) {
-			log.Warn("when i work: "+n.Text, "field", n.Field, "form", n.Form)
+			log.Warn("when i work", "warning", n.Text, "field", n.Field, "form", n.Form)
 		},
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ func newKafka(cfg *config, log *slog.Logger) (*publish.Kafka, error) {
 		Compression:     cfg.Kafka.Compression,
 		TransactionalID: cfg.transactionalID(),
 		ClientID:        "slotsync",
-		OnNotice:        func(text string) { log.Warn("kafka: " + text) },
+		OnNotice:        func(text string) { log.Warn("kafka", "warning", text) },
 	}
 	if p := cfg.Kafka.Partition; p != nil {
 		o.Partition = shiftsync.Some(int(*p))
@@ -200,7 +200,7 @@ func runUntilMoved(ctx context.Context, w *shiftsync.Worker) error {
 	w.Observer = movedObserver{w.Observer, end}
 	err := w.Run(ctx)
 	if moved := context.Cause(ctx); errors.Is(moved, publish.ErrOtherCluster) {
-		return errors.Join(moved, err)
+		return errors.Join(told(moved), err) // with the pass that met it
 	}
 	return err
 }
