@@ -40,7 +40,7 @@ func TestSchemas(t *testing.T) {
 		{"still nothing is registered", nil, map[string]string{"KAFKA_TOPIC_NAME": "old"}, "show", 0, "old-key: no version yet", ""},
 		{"refused only when it comes to it", func() { w.Registry.Intercept(readOnly) }, map[string]string{"KAFKA_TOPIC_NAME": "third"}, "register", 1, "", "no schema is registered: register: "},
 		{"no registry", nil, map[string]string{"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": "http://127.0.0.1:1"}, "check", 1, "", "connection refused"},
-		{"no such command", nil, nil, "drop", 2, "", "drop"},
+		{"no such command", nil, nil, "drop", 2, "", "unexpected argument"},
 		{"no command", nil, nil, "", 2, "", "show"},
 	} {
 		if c.before != nil {
