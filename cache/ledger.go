@@ -14,11 +14,11 @@ import (
 // Claim makes next the current term. An older claim of the same owner is not taken up again.
 func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err error) {
 	if next.Claim == "" {
-		return 0, errors.New("claim: it needs a name")
+		return 0, errors.New("a claim needs a name")
 	}
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
 	return r.numbered(ctx, func(step int64) (int, error) {
-		return r.count(ctx, "claim", r.script.claim, keys, next.Owner, next.Claim, step)
+		return r.count(ctx, r.script.claim, keys, next.Owner, next.Claim, step)
 	})
 }
 
@@ -45,7 +45,8 @@ func (r *Redis) Open(ctx context.Context, cursor uint64) (intents []shiftsync.In
 func (r *Redis) scan(ctx context.Context, key string, cursor uint64) (page []string, next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	return r.client.HScan(ctx, key, cursor, "", 500).Result()
+	page, next, err = r.client.HScan(ctx, key, cursor, "", 500).Result()
+	return page, next, explain(r.client, err)
 }
 
 func readIntents(page []string) ([]shiftsync.Intent, error) {
@@ -83,7 +84,7 @@ func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shift
 	keys := []string{r.key.lease, r.key.intents, r.key.wanted}
 	return r.numbered(ctx, func(step int64) (int, error) {
 		args[2] = step
-		return r.count(ctx, "intend", r.script.intend, keys, args...)
+		return r.count(ctx, r.script.intend, keys, args...)
 	})
 }
 
@@ -124,7 +125,7 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 		}
 	}
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted}
-	return r.count(ctx, "remember", r.script.remember, keys, args...)
+	return r.count(ctx, r.script.remember, keys, args...)
 }
 
 func asideField(id int64, raw uint64) string {
