@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/slotsync/slotsync/cache"
 )
 
 // config declares every setting once: its flag (name), its variables, the old program's name before the better one
@@ -143,6 +145,9 @@ func (c *config) validate(l *loader) {
 		l.fault(&c.Registry.Password, "has no user: set SCHEMA_REGISTRY_USERNAME too")
 	case user && !c.Registry.Token.Empty():
 		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
+	}
+	if err := cache.CheckURL(c.Redis.URL.Reveal()); err != nil {
+		l.fault(&c.Redis.URL, err.Error())
 	}
 	if strings.HasPrefix(c.WIW.URL.String(), "http://") && !c.WIW.URL.loopback() {
 		l.warn("WIW_URL is http: the session token and all shifts can be read on the way")

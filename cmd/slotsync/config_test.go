@@ -198,6 +198,8 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REDIS_HOST", "localhost:6379", "redis://"},
 		{"REDIS_HOST", "redis://:pa#ss@host", "URL"},
 		{"REDIS_URL", "unix://", "path"},
+		{"REDIS_HOST", "redis://:hunter2@host/notdb", "cannot be read"},
+		{"REDIS_URL", "redis://host?foo=bar", "cannot be read"},
 		{"EXPIRE_CACHE", "0", "at least 1"},
 		{"PENDING_LIMIT", "0", "at least 1"},
 		{"REPUBLISH_RATE", "-5", "at least 1"},
