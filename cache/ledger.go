@@ -11,15 +11,39 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// Claim makes next the current term. An older claim of the same owner is not taken up again.
+// Claim makes next the current term, which is one step, and then forgets page by page what is remembered of the shifts
+// with an open intent, since a server serves nobody else while it goes through millions. In between nothing can be
+// remembered of those shifts: the terms before are over, and nothing is sent in the new one before Claim returns. If it
+// does not return, its caller makes another claim, which begins anew. An older claim of the same owner is not taken up
+// again.
 func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err error) {
 	if next.Claim == "" {
 		return 0, errors.New("a claim needs a name")
 	}
-	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
 	return r.numbered(ctx, func(step int64) (int, error) {
-		return r.count(ctx, r.script.claim, keys, next.Owner, next.Claim, step)
+		open, err := r.count(ctx, r.script.claim, []string{r.key.lease, r.key.intents}, next.Owner, next.Claim, step)
+		if err != nil || open == 0 {
+			return 0, err
+		}
+		return open, r.clear(ctx, next, step)
 	})
+}
+
+// clear forgets what is remembered of all shifts with an open intent. No intent comes or goes while it is at work.
+func (r *Redis) clear(ctx context.Context, next shiftsync.Term, step int64) error {
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
+	for cursor := "0"; ; {
+		cmd, err := r.run(ctx, r.script.clear, keys, next.Owner, next.Claim, step, cursor)
+		if err != nil {
+			return fmt.Errorf("forget shifts with an open intent: %w", err)
+		}
+		if cursor, err = cmd.Text(); err != nil {
+			return fmt.Errorf("forget shifts with an open intent: %w", explain(r.client, err))
+		}
+		if cursor == "0" {
+			return nil
+		}
+	}
 }
 
 // Open returns a page of the open intents, some hundreds as a rule. An intent that cannot be read ends it with an

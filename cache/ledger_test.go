@@ -338,6 +338,13 @@ func TestACopyOfAStepThatArrivesLateDoesNothing(t *testing.T) {
 		}, func(t *testing.T, s *server, r *cache.Redis) {
 			intend(t, r, intent(1, 2, 2))
 		}},
+		{"a claim's forgetting, after which its intent was settled and another one stands", func(t *testing.T, s *server, r *cache.Redis) {
+			intend(t, r, intent(1, 2, 2))
+			claim(t, r, term)
+		}, func(t *testing.T, s *server, r *cache.Redis) {
+			remember(t, r, acknowledged(1, 2, 2))
+			intend(t, r, intent(1, 3, 3))
+		}},
 		{"a claim before the current one", func(t *testing.T, s *server, r *cache.Redis) {
 			claim(t, r, shiftsync.Term{Owner: worker.Token, Claim: "claim-2"})
 		}, func(t *testing.T, s *server, r *cache.Redis) {

@@ -93,9 +93,10 @@ func keysOf(destination string) keys {
 var lua embed.FS
 
 type scripts struct {
-	acquire, renew, release                      *redis.Script
-	claim, intend, remember, refresh, due, sweep *redis.Script
-	bind, forget, want, unwant                   *redis.Script
+	acquire, renew, release        *redis.Script
+	claim, clear, intend, remember *redis.Script
+	refresh, due, sweep            *redis.Script
+	bind, forget, want, unwant     *redis.Script
 }
 
 func newScripts() scripts {
@@ -104,6 +105,7 @@ func newScripts() scripts {
 		renew:    script("lease", "renew"),
 		release:  script("lease", "release"),
 		claim:    script("lease", "claim"),
+		clear:    script("lease", "term", "clear"),
 		intend:   script("lease", "term", "intend"),
 		remember: script("lease", "term", "now", "remember"),
 		refresh:  script("lease", "term", "now", "refresh"),
