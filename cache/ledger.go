@@ -112,7 +112,8 @@ func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shift
 	})
 }
 
-// Remember ends intents. What is said to be acknowledged loses its note of being set aside.
+// Remember ends intents. A note of what was set aside outlives the acknowledgement of another version: it is about bytes
+// that may come again, and Sweep drops it in the end.
 func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
 	acknowledged, ends := 0, map[int]int64{}
 	for i := range settled {
