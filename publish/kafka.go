@@ -199,8 +199,15 @@ func (k *Kafka) look(ctx context.Context) (shiftsync.Topic, error) {
 			return none, err
 		}
 	}
-	if n, ok := k.setting(ctx, kafka.ResourceTypeTopic, k.topic, "max.message.bytes"); ok {
+	switch n, err := k.setting(ctx, kafka.ResourceTypeTopic, k.topic, "max.message.bytes"); {
+	case err == nil:
 		now.maxRecord = int(n)
+	case errors.Is(err, errUntold):
+	default:
+		// Another limit makes every shift be decided anew, which one lost answer must not do.
+		if last := k.layout.Load(); last != nil {
+			now.maxRecord = last.maxRecord
+		}
 	}
 	topic.MaxRecordBytes = now.maxRecord
 	k.layout.Store(now)
@@ -243,23 +250,41 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	return nil
 }
 
-// setting asks for a number among the settings of a broker or topic. There may be no right to see it: whoever asks
-// can do without.
-func (k *Kafka) setting(ctx context.Context, of kafka.ResourceType, name, key string) (int64, bool) {
+// errUntold says that there is no such setting, or no right to see it. Whoever asks can do without.
+var errUntold = errors.New("not told")
+
+// setting asks for a number among the settings of a broker or topic. After any other error than errUntold, nothing is
+// known of it.
+func (k *Kafka) setting(ctx context.Context, of kafka.ResourceType, name, key string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.options.Attempt/2)
+	defer cancel()
 	res, err := k.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
 		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: of, ResourceName: name, ConfigNames: []string{key}}},
 	})
 	if err != nil {
-		return 0, false
+		return 0, untold(brief(err))
 	}
 	for _, r := range res.Resources {
+		if r.Error != nil {
+			return 0, untold(brief(r.Error))
+		}
 		for _, e := range r.ConfigEntries {
-			if n, err := strconv.ParseInt(e.ConfigValue, 10, 64); r.Error == nil && e.ConfigName == key && err == nil {
-				return n, true
+			if n, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == key && err == nil {
+				return n, nil
 			}
 		}
 	}
-	return 0, false
+	return 0, errUntold
+}
+
+// untold knows the answers that mean errUntold.
+func untold(err error) error {
+	for _, code := range []kafka.Error{kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedVersion} {
+		if errors.Is(err, code) {
+			return errUntold
+		}
+	}
+	return err
 }
 
 // leader names the broker that a partition's records go to, for error texts.

@@ -44,7 +44,7 @@ func mayPass(err error) bool {
 	var permanent *backoff.PermanentError
 	var code kafka.Error
 	switch {
-	case errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster):
+	case errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster), errors.Is(err, errUntold):
 		return false
 	case errors.As(err, &code):
 		// The three that kafka-go does not call temporary are: no leader yet, a broker that is not in the metadata

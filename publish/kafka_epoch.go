@@ -192,8 +192,14 @@ func (k *Kafka) renewEvery(ctx context.Context) time.Duration {
 		return every
 	}
 	broker := strconv.Itoa(meta.Brokers[0].ID)
-	if ms, ok := k.setting(ctx, kafka.ResourceTypeBroker, broker, "transactional.id.expiration.ms"); ok && ms > 0 {
-		every = min(every, time.Duration(ms)*time.Millisecond/3)
+	ms, err := ask(ctx, k, "setting", func(ctx context.Context) (int64, error) {
+		return k.setting(ctx, kafka.ResourceTypeBroker, broker, "transactional.id.expiration.ms")
+	})
+	switch {
+	case err == nil && ms > 0:
+		return min(every, time.Duration(ms)*time.Millisecond/3)
+	case err != nil && !errors.Is(err, errUntold) && k.session != nil && k.session.renew > 0:
+		return k.session.renew // as it was told before
 	}
 	return every
 }
