@@ -65,7 +65,7 @@ type KafkaOptions struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Attempt    time.Duration // longest wait for one answer; 0: 5 s
-	Limit      time.Duration // longest time for one call of a method, all its attempts together; 0: 20 s
+	Limit      time.Duration // longest time for one call of Publish, Begin or Renew, all its attempts together; 0: 20 s
 	RenewEvery time.Duration // age at which Renew takes a new epoch; 0: a day, or a third of the broker's expiration
 
 	// OnNotice is told what an operator should know, once. It must not block. nil: nobody is told.
@@ -147,9 +147,9 @@ func (k *Kafka) Close() error {
 	return nil
 }
 
-// ClusterID returns the id of the Kafka cluster, which is part of a destination's name.
+// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer than 5 s.
 func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
-	meta, err := ask(ctx, k, "kafka: cluster id", k.metadata)
+	meta, err := ask(ctx, k.lookLimit(), "kafka: cluster id", k.metadata)
 	if err != nil {
 		return "", err
 	}
@@ -157,10 +157,12 @@ func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
 }
 
 // Topic returns the log ends of the topic's partitions and, if the right to describe its settings is there, the
-// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so.
+// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so, and takes no longer than 5 s.
 func (k *Kafka) Topic(ctx context.Context) (shiftsync.Topic, error) {
-	return ask(ctx, k, "kafka: topic "+k.topic, k.look)
+	return ask(ctx, k.lookLimit(), "kafka: topic "+k.topic, k.look)
 }
+
+func (k *Kafka) lookLimit() time.Duration { return min(lookLimit, k.options.Limit) }
 
 // layout is what publishing has to know of the topic. It is what Topic last told, not the newest: the partition count
 // is only used after those who compare it with the remembered one have seen it.
@@ -218,7 +220,7 @@ func (k *Kafka) look(ctx context.Context) (shiftsync.Topic, error) {
 func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 	meta, err := k.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{k.topic}})
 	if err != nil {
-		return nil, brief(err)
+		return nil, k.adviseBrokers(brief(err))
 	}
 	if meta.ClusterID == "" {
 		return nil, backoff.Permanent(errors.New("the brokers tell no cluster id: Kafka 0.10.1 or newer is needed"))
@@ -231,6 +233,24 @@ func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 	return meta, nil
 }
 
+// adviseBrokers adds to an error of the network, in asking the brokers of the configuration, what to look at.
+func (k *Kafka) adviseBrokers(err error) error {
+	var code kafka.Error
+	if errors.As(err, &code) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w; is KAFKA_BROKERS (%s) right, and are they up?", err, k.client.Addr)
+}
+
+// adviseAdvertised does the same for a broker that the others told of.
+func adviseAdvertised(err error) error {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		return err
+	}
+	return fmt.Errorf("%w; is this broker up, and the address that it advertises (advertised.listeners) to be reached from here?", err)
+}
+
 // ends asks for the log ends of some partitions, each of which is a request of its own at the same time.
 func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) error {
 	asked := make([]kafka.OffsetRequest, len(partitions))
@@ -239,11 +259,11 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	}
 	res, err := k.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{k.topic: asked}})
 	if err != nil {
-		return fmt.Errorf("log ends: %w", brief(err))
+		return fmt.Errorf("log ends: %w", adviseAdvertised(brief(err)))
 	}
 	for _, p := range res.Topics[k.topic] {
 		if p.Error != nil {
-			return fmt.Errorf("log end of partition %d: %w", p.Partition, brief(p.Error))
+			return fmt.Errorf("log end of partition %d: %w", p.Partition, adviseAdvertised(brief(p.Error)))
 		}
 		into[p.Partition] = p.LastOffset
 	}

@@ -54,7 +54,7 @@ func (k *Kafka) begin(ctx context.Context, takeover bool) error {
 	if k.session == nil && !takeover {
 		return errNoEpoch
 	}
-	topic, err := k.Topic(ctx)
+	topic, err := ask(ctx, k.lookLimit(), "topic "+k.topic, k.look)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (k *Kafka) initProducer(ctx context.Context, id string, producer int64, epo
 	if id != "" {
 		what = fmt.Sprintf("epoch of transactional id %q", id)
 	}
-	s, err := ask(ctx, k, what, func(ctx context.Context) (*session, error) {
+	s, err := ask(ctx, k.options.Limit, what, func(ctx context.Context) (*session, error) {
 		at := time.Now()
 		res, err := k.client.InitProducerID(ctx, &kafka.InitProducerIDRequest{
 			TransactionalID:      id,
@@ -171,13 +171,23 @@ func (k *Kafka) initProducer(ctx context.Context, id string, producer int64, epo
 		case err == nil:
 			return &session{producer: int64(res.Producer.ProducerID), epoch: int16(res.Producer.ProducerEpoch), at: at}, nil
 		case errors.Is(err, kafka.InvalidProducerEpoch), errors.Is(err, kafka.ProducerFenced), errors.Is(err, kafka.InvalidProducerIDMapping):
-			return nil, backoff.Permanent(shiftsync.ErrFenced)
+			return nil, backoff.Permanent(fmt.Errorf("%w: %s", shiftsync.ErrFenced, fencedAdvice))
 		default:
 			return nil, brief(err)
 		}
 	})
 	k.ousted = k.ousted || errors.Is(err, shiftsync.ErrFenced)
 	return s, err
+}
+
+const fencedAdvice = "another worker has taken it; workers of one topic must share one Redis (REDIS_HOST), or each have a SYNC_NAME of its own"
+
+// fencedOut is ErrFenced, and says where to look for whoever is newer.
+func (k *Kafka) fencedOut() error {
+	if k.options.TransactionalID == "" {
+		return shiftsync.ErrFenced
+	}
+	return fmt.Errorf("transactional id %q: %w: %s", k.options.TransactionalID, shiftsync.ErrFenced, fencedAdvice)
 }
 
 // renewEvery is a third of the time after which the broker forgets a transactional id, and at most a day, after which
@@ -192,7 +202,7 @@ func (k *Kafka) renewEvery(ctx context.Context) time.Duration {
 		return every
 	}
 	broker := strconv.Itoa(meta.Brokers[0].ID)
-	ms, err := ask(ctx, k, "setting", func(ctx context.Context) (int64, error) {
+	ms, err := ask(ctx, k.lookLimit(), "setting", func(ctx context.Context) (int64, error) {
 		return k.setting(ctx, kafka.ResourceTypeBroker, broker, "transactional.id.expiration.ms")
 	})
 	switch {
