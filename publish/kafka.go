@@ -142,13 +142,19 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 
 // Close ends all connections. It must not be called while another method is at work.
 func (k *Kafka) Close() error {
-	k.transport.CloseIdleConnections()
+	k.Rest()
 	k.dialer.close()
 	return nil
 }
 
-// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer than 5 s.
+// Rest ends all connections, and the library's own asking for news of the cluster, which goes on for ever once it has
+// begun. Both come back with the next call of another method. What is under way is not disturbed.
+func (k *Kafka) Rest() { k.transport.CloseIdleConnections() }
+
+// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer than 5 s, and
+// rests then: who asks may have to stand by for long.
 func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
+	defer k.Rest()
 	meta, err := ask(ctx, k.lookLimit(), "kafka: cluster id", k.metadata)
 	if err != nil {
 		return "", err
