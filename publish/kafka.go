@@ -42,8 +42,6 @@ type Kafka struct {
 	lanes   map[int]*lane
 	ousted  bool // the broker said that somebody newer is at work
 	noticed bool // OnNotice was told that there is no right to the transactional id
-
-	fenced atomic.Bool
 }
 
 var _ shiftsync.Publisher = (*Kafka)(nil)

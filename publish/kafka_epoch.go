@@ -29,15 +29,11 @@ const transactionTimeout = time.Minute
 
 var errNoEpoch = errors.New("no epoch: begin with a takeover first")
 
-// Fenced reports whether the last Begin took an epoch under the transactional id. If not, nothing stops a worker that
-// was paused from writing late.
-func (k *Kafka) Fenced() bool { return k.fenced.Load() }
-
 // Begin implements shiftsync.Publisher. An answer of the broker that got lost does no harm: the same question is
 // asked again, and after an error Begin may be called again.
 //
 // Without the fence a batch in doubt is first repeated until it is answered, for a new producer id would not keep it
-// from landing late. A takeover repeats it only where nobody else has written to the partition since: another worker
+// from landing late. A takeover repeats it only where nothing was written to the partition since: another worker
 // may have had its turn, and what this one left unanswered would then be the older.
 func (k *Kafka) Begin(ctx context.Context, takeover bool) error {
 	k.mu.Lock()
@@ -98,7 +94,6 @@ func (k *Kafka) Renew(ctx context.Context) error {
 	if errors.Is(err, kafka.TransactionalIDAuthorizationFailed) {
 		k.noticeUnfenced()
 		s.fenced = false // its number and epoch stay good for plain batches
-		k.fenced.Store(false)
 		return nil
 	}
 	if err != nil {
@@ -112,7 +107,6 @@ func (k *Kafka) Renew(ctx context.Context) error {
 // adopt goes on with another session. What was given up stays so.
 func (k *Kafka) adopt(s *session) {
 	k.session = s
-	k.fenced.Store(s.fenced)
 	for _, l := range k.lanes {
 		l.sequence = 0
 	}
@@ -223,10 +217,11 @@ func (k *Kafka) noticeUnfenced() {
 		k.options.TransactionalID))
 }
 
-// dropOvertaken gives up batches in doubt of partitions that somebody else has written to.
+// dropOvertaken gives up batches in doubt of partitions that have grown since. Either the batch itself landed, or somebody
+// else has written, and it would land behind what is newer. The two look alike, and both are an end of the doubt.
 func (k *Kafka) dropOvertaken(ends map[int]int64) {
 	for p, l := range k.lanes {
-		if l.doubt != nil && ends[p] != l.end && ends[p] != l.end+int64(l.doubt.records) {
+		if l.doubt != nil && ends[p] != l.end {
 			l.doubt = nil
 		}
 	}

@@ -274,8 +274,8 @@ func TestUnfenced(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if k.Fenced() || len(notices) != 1 || !strings.Contains(notices[0], `"id"`) {
-			t.Errorf("fenced %t, notices %q, want one that names the transactional id", k.Fenced(), notices)
+		if len(notices) != 1 || !strings.Contains(notices[0], `NOT FENCED`) || !strings.Contains(notices[0], `"id"`) {
+			t.Errorf("notices %q, want one that names the transactional id", notices)
 		}
 		mustPublish(t, k, versions("a"))
 	})
@@ -285,15 +285,15 @@ func TestUnfenced(t *testing.T) {
 		var notices []string
 		k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id", RenewEvery: 1, OnNotice: func(s string) { notices = append(notices, s) }})
 		mustPublish(t, k, versions("a"))
-		if !k.Fenced() {
-			t.Error("not fenced with the right")
+		if len(notices) != 0 {
+			t.Errorf("notices %q with the right", notices)
 		}
 		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TxnID: "id", Err: kerr.TransactionalIDAuthorizationFailed, Count: -1})
 		if err := k.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if k.Fenced() || len(notices) != 1 {
-			t.Errorf("fenced %t, notices %q, want one", k.Fenced(), notices)
+		if len(notices) != 1 {
+			t.Errorf("notices %q, want one", notices)
 		}
 		mustPublish(t, k, versions("b"))
 		wantLog(t, c, "a", "b")
@@ -337,15 +337,36 @@ func TestUnfenced(t *testing.T) {
 		}
 		wantLog(t, c, "1", "2", "3", "a")
 	})
-	t.Run("after a takeover it does not land behind what another worker wrote", func(t *testing.T) {
+	for name, others := range map[string][]string{
+		"after a takeover it does not land behind what another worker wrote":          {"other", "newer"},
+		"after a takeover it does not land behind as many records as there are in it": {"other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, k, away := doubtful(t)
+			away.Remove()
+			mustPublish(t, startProducer(t, c, publish.KafkaOptions{}), versions(others...))
+			if err := k.Begin(t.Context(), true); err != nil {
+				t.Fatal(err)
+			}
+			mustPublish(t, k, versions("b"))
+			wantLog(t, c, slices.Concat([]string{"1", "2", "3"}, others, []string{"b"})...)
+		})
+	}
+	t.Run("after a takeover it is not sent again if it landed", func(t *testing.T) {
 		t.Parallel()
-		c, k, away := doubtful(t)
-		away.Remove()
-		mustPublish(t, startProducer(t, c, publish.KafkaOptions{}), versions("other", "newer"))
+		c := startKafka(t, publishtest.KafkaOptions{})
+		k := startProducer(t, c, publish.KafkaOptions{Limit: 500 * time.Millisecond})
+		mustPublish(t, k, versions("1"))
+		unanswered := c.Fault(fault(kerr.RequestTimedOut, -1)) // the broker has appended when it says so
+		if outcomes, err := k.Publish(t.Context(), &right{}, "pass", versions("a")); err == nil || outcomes[0].Fate != shiftsync.Unknown {
+			t.Fatalf("fate %v, error %v, want Unknown and an error", outcomes[0].Fate, err)
+		}
+		unanswered.Remove()
 		if err := k.Begin(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		mustPublish(t, k, versions("b"))
-		wantLog(t, c, "1", "2", "3", "other", "newer", "b")
+		wantLog(t, c, "1", "a", "b")
 	})
 }
