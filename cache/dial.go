@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -32,11 +33,11 @@ func Dial(c Config) (redis.UniversalClient, error) {
 	logging.Disable() // the library prints failed dials to stderr by itself; its logger is one for the process
 	options, err := parse(c.URL)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("url: %w", err)
 	}
 	if c.TLS != nil {
 		if options.TLSConfig == nil {
-			return nil, errors.New("redis: a certificate is set, but the URL does not begin with rediss://")
+			return nil, errors.New("a certificate is set, but the URL does not begin with rediss://")
 		}
 		options.TLSConfig = c.TLS
 	}
@@ -62,8 +63,15 @@ func Dial(c Config) (redis.UniversalClient, error) {
 	return client, nil
 }
 
+// CheckURL returns what is wrong with the URL of a Config, which is not quoted, as the end of a sentence that begins with
+// the name of the setting. It asks nobody.
+func CheckURL(address string) error {
+	_, err := parse(address)
+	return err
+}
+
 // errURL is all that is said of a bad URL: any part of it may turn out to be a part of the password.
-var errURL = errors.New("redis: the URL cannot be read; it should be redis://[user:password@]host[:port][/database], " +
+var errURL = errors.New("cannot be read; it should be redis://[user:password@]host[:port][/database], " +
 	"rediss://... or unix:///path, with special characters of the password percent-encoded")
 
 func parse(address string) (*redis.Options, error) {

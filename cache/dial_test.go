@@ -231,6 +231,32 @@ func TestAServerThatHangsIsGivenUpInTime(t *testing.T) {
 
 }
 
+// More tries would keep a step from those who know how long it may take.
+func TestACommandIsTriedTwiceAndNoMore(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := make(chan struct{}, 100)
+	var server sync.WaitGroup
+	server.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			tries <- struct{}{}
+			conn.Close()
+		}
+	})
+	_, err = cache.New(dial(t, cache.Config{URL: l.Addr().String()}), "d").Ends(t.Context())
+	l.Close()
+	server.Wait()
+	if got := len(tries); err == nil || got != 2 {
+		t.Errorf("got %v after %d tries, want an error after 2", err, got)
+	}
+}
+
 func TestAStepDoesNotWaitForTheOneBeforeLongerThanItsContext(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -30,7 +30,8 @@
 // # Steps
 //
 // Each step is one Lua script that first checks the lease, and the claim where there is one, and then does all or
-// nothing. A sweep is many of them.
+// nothing. A sweep is many of them, and so is the forgetting that a claim ends with: a server serves nobody else while a
+// script runs, so that none may be longer than a page of some hundred shifts.
 //
 // When memory is short, Redis refuses the first command of a script that needs memory, and what a script has begun to
 // write it lets it finish. So all steps that give memory back, and those that lead to them, begin with a deletion: what

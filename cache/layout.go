@@ -17,13 +17,13 @@ func (r *Redis) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Lay
 		}
 	}
 	keys := []string{r.key.lease, r.key.shifts, r.key.layout, r.key.ends}
-	cmd, err := r.run(ctx, "bind layout", r.script.bind, keys, args...)
+	cmd, err := r.run(ctx, r.script.bind, keys, args...)
 	if err != nil {
 		return err
 	}
 	differs, err := cmd.StringSlice()
 	if err != nil {
-		return fmt.Errorf("bind layout: %w", err)
+		return explain(r.client, err)
 	}
 	if len(differs) != 2 {
 		return nil
@@ -33,7 +33,7 @@ func (r *Redis) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Lay
 			return &shiftsync.LayoutError{What: field.what, Was: differs[1], Now: field.value}
 		}
 	}
-	return fmt.Errorf("bind layout: unknown field %q", differs[0])
+	return fmt.Errorf("unknown field %q of the layout", differs[0])
 }
 
 type layoutField struct {
@@ -62,7 +62,7 @@ func (r *Redis) Bound(ctx context.Context) (l shiftsync.Layout, err error) {
 	defer cancel()
 	fields, err := r.client.HGetAll(ctx, r.key.layout).Result()
 	if err != nil {
-		return l, fmt.Errorf("hgetall layout: %w", err)
+		return l, fmt.Errorf("hgetall layout: %w", explain(r.client, err))
 	}
 	l.Fixed = fields["fixed"]
 	for _, field := range []struct {
@@ -92,7 +92,7 @@ func (r *Redis) Ends(ctx context.Context) (map[int]int64, error) {
 	defer cancel()
 	fields, err := r.client.HGetAll(ctx, r.key.ends).Result()
 	if err != nil {
-		return nil, fmt.Errorf("hgetall ends: %w", err)
+		return nil, fmt.Errorf("hgetall ends: %w", explain(r.client, err))
 	}
 	ends := make(map[int]int64, len(fields))
 	for field, value := range fields {
@@ -109,6 +109,6 @@ func (r *Redis) Ends(ctx context.Context) (map[int]int64, error) {
 
 // Forget drops what is remembered of every shift, and Ends.
 func (r *Redis) Forget(ctx context.Context, owner shiftsync.Owner) error {
-	_, err := r.run(ctx, "forget", r.script.forget, []string{r.key.lease, r.key.shifts, r.key.ends}, owner.Token)
+	_, err := r.run(ctx, r.script.forget, []string{r.key.lease, r.key.shifts, r.key.ends}, owner.Token)
 	return err
 }

@@ -11,15 +11,39 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// Claim makes next the current term. An older claim of the same owner is not taken up again.
+// Claim makes next the current term, which is one step, and then forgets page by page what is remembered of the shifts
+// with an open intent, since a server serves nobody else while it goes through millions. In between nothing can be
+// remembered of those shifts: the terms before are over, and nothing is sent in the new one before Claim returns. If it
+// does not return, its caller makes another claim, which begins anew. An older claim of the same owner is not taken up
+// again.
 func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err error) {
 	if next.Claim == "" {
-		return 0, errors.New("claim: it needs a name")
+		return 0, errors.New("a claim needs a name")
 	}
-	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
 	return r.numbered(ctx, func(step int64) (int, error) {
-		return r.count(ctx, "claim", r.script.claim, keys, next.Owner, next.Claim, step)
+		open, err := r.count(ctx, r.script.claim, []string{r.key.lease, r.key.intents}, next.Owner, next.Claim, step)
+		if err != nil || open == 0 {
+			return 0, err
+		}
+		return open, r.clear(ctx, next, step)
 	})
+}
+
+// clear forgets what is remembered of all shifts with an open intent. No intent comes or goes while it is at work.
+func (r *Redis) clear(ctx context.Context, next shiftsync.Term, step int64) error {
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
+	for cursor := "0"; ; {
+		cmd, err := r.run(ctx, r.script.clear, keys, next.Owner, next.Claim, step, cursor)
+		if err != nil {
+			return fmt.Errorf("forget shifts with an open intent: %w", err)
+		}
+		if cursor, err = cmd.Text(); err != nil {
+			return fmt.Errorf("forget shifts with an open intent: %w", explain(r.client, err))
+		}
+		if cursor == "0" {
+			return nil
+		}
+	}
 }
 
 // Open returns a page of the open intents, some hundreds as a rule. An intent that cannot be read ends it with an
@@ -45,7 +69,8 @@ func (r *Redis) Open(ctx context.Context, cursor uint64) (intents []shiftsync.In
 func (r *Redis) scan(ctx context.Context, key string, cursor uint64) (page []string, next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	return r.client.HScan(ctx, key, cursor, "", 500).Result()
+	page, next, err = r.client.HScan(ctx, key, cursor, "", 500).Result()
+	return page, next, explain(r.client, err)
 }
 
 func readIntents(page []string) ([]shiftsync.Intent, error) {
@@ -83,11 +108,12 @@ func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shift
 	keys := []string{r.key.lease, r.key.intents, r.key.wanted}
 	return r.numbered(ctx, func(step int64) (int, error) {
 		args[2] = step
-		return r.count(ctx, "intend", r.script.intend, keys, args...)
+		return r.count(ctx, r.script.intend, keys, args...)
 	})
 }
 
-// Remember ends intents. What is said to be acknowledged loses its note of being set aside.
+// Remember ends intents. A note of what was set aside outlives the acknowledgement of another version: it is about bytes
+// that may come again, and Sweep drops it in the end.
 func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
 	acknowledged, ends := 0, map[int]int64{}
 	for i := range settled {
@@ -124,7 +150,7 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 		}
 	}
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted}
-	return r.count(ctx, "remember", r.script.remember, keys, args...)
+	return r.count(ctx, r.script.remember, keys, args...)
 }
 
 func asideField(id int64, raw uint64) string {

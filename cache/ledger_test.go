@@ -105,10 +105,11 @@ func TestLedger(t *testing.T) {
 			remember(t, r, aside(1, 1, 1), aside(2, 1, 1))
 		}, 1, map[int64]shiftsync.Known{1: {Pending: true, Intended: version(2)}, 2: {}}},
 
-		{"what is acknowledged is not aside any more", func(t *testing.T, s *server, r *cache.Redis) {
-			remember(t, r, aside(1, 0, 1), aside(2, 0, 1))
-			publish(t, r, 1, 2)
-		}, 0, map[int64]shiftsync.Known{1: known(2), 2: {Aside: version(1).Raw}}},
+		{"a bad version stays aside when an older one, which was pending, is acknowledged", func(t *testing.T, s *server, r *cache.Redis) {
+			intend(t, r, intent(1, 1, 1))
+			remember(t, r, aside(1, 0, 2))
+			remember(t, r, acknowledged(1, 1, 1))
+		}, 0, map[int64]shiftsync.Known{1: {Remembered: true, Version: version(1), Partition: 3, Offset: 1, Aside: version(2).Raw}}},
 
 		{"one call acknowledges and sets aside", func(t *testing.T, s *server, r *cache.Redis) {
 			intend(t, r, intent(1, 1, 1), intent(2, 1, 1), intent(3, 1, 1))
@@ -337,6 +338,13 @@ func TestACopyOfAStepThatArrivesLateDoesNothing(t *testing.T) {
 			claim(t, r, term)
 		}, func(t *testing.T, s *server, r *cache.Redis) {
 			intend(t, r, intent(1, 2, 2))
+		}},
+		{"a claim's forgetting, after which its intent was settled and another one stands", func(t *testing.T, s *server, r *cache.Redis) {
+			intend(t, r, intent(1, 2, 2))
+			claim(t, r, term)
+		}, func(t *testing.T, s *server, r *cache.Redis) {
+			remember(t, r, acknowledged(1, 2, 2))
+			intend(t, r, intent(1, 3, 3))
 		}},
 		{"a claim before the current one", func(t *testing.T, s *server, r *cache.Redis) {
 			claim(t, r, shiftsync.Term{Owner: worker.Token, Claim: "claim-2"})

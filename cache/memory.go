@@ -18,7 +18,7 @@ import (
 // read is Pending, its version zero.
 func (r *Redis) Lookup(ctx context.Context, sightings []shiftsync.Sighting, into []shiftsync.Known) error {
 	if len(sightings) != len(into) {
-		return fmt.Errorf("lookup: %d sightings and room for %d", len(sightings), len(into))
+		return fmt.Errorf("%d sightings and room for %d", len(sightings), len(into))
 	}
 	if len(sightings) == 0 {
 		return nil
@@ -56,7 +56,7 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	noted := hmget(ctx, trip, r.key.aside, notes)
 	remembered := hmget(ctx, trip, r.key.shifts, ids)
 	if _, err := trip.Exec(ctx); err != nil {
-		return false, fmt.Errorf("lookup: %w", err)
+		return false, explain(r.client, err)
 	}
 	r.intents.Store(intentCount.Val() > 0)
 	r.aside.Store(asideCount.Val() > 0)
@@ -126,7 +126,7 @@ func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsy
 		args = append(args, &seen[i].ID, &text[i])
 	}
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
-	_, err := r.run(ctx, "refresh", r.script.refresh, keys, args...)
+	_, err := r.run(ctx, r.script.refresh, keys, args...)
 	return err
 }
 
@@ -135,7 +135,7 @@ func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsy
 // pages of some hundred shifts, each of them one step.
 func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (dropped int, err error) {
 	if keep < time.Second {
-		return 0, errors.New("sweep: nothing would be kept")
+		return 0, errors.New("nothing would be kept")
 	}
 	every := int64(max(keep/8, time.Minute) / time.Second)
 	due, err := r.due(ctx, term, every, false)
@@ -155,23 +155,23 @@ func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Durati
 
 func (r *Redis) due(ctx context.Context, term shiftsync.Term, every int64, swept bool) (bool, error) {
 	keys := []string{r.key.lease, r.key.swept}
-	n, err := r.count(ctx, "sweep", r.script.due, keys, term.Owner, term.Claim, every, swept)
+	n, err := r.count(ctx, r.script.due, keys, term.Owner, term.Claim, every, swept)
 	return n == 1, err
 }
 
 func (r *Redis) sweep(ctx context.Context, term shiftsync.Term, key string, keep int64) (dropped int, err error) {
 	for cursor := "0"; ; {
-		cmd, err := r.run(ctx, "sweep", r.script.sweep, []string{r.key.lease, key}, term.Owner, term.Claim, keep, []byte{form}, cursor)
+		cmd, err := r.run(ctx, r.script.sweep, []string{r.key.lease, key}, term.Owner, term.Claim, keep, []byte{form}, cursor)
 		if err != nil {
 			return dropped, err
 		}
 		page, err := cmd.StringSlice()
 		if err != nil {
-			return dropped, fmt.Errorf("sweep: %w", err)
+			return dropped, explain(r.client, err)
 		}
 		n, err := strconv.Atoi(page[0])
 		if err != nil {
-			return dropped, fmt.Errorf("sweep: %w", err)
+			return dropped, fmt.Errorf("count of a page: %w", err)
 		}
 		dropped += n
 		cursor = page[1]

@@ -93,9 +93,10 @@ func keysOf(destination string) keys {
 var lua embed.FS
 
 type scripts struct {
-	acquire, renew, release                      *redis.Script
-	claim, intend, remember, refresh, due, sweep *redis.Script
-	bind, forget, want, unwant                   *redis.Script
+	acquire, renew, release        *redis.Script
+	claim, clear, intend, remember *redis.Script
+	refresh, due, sweep            *redis.Script
+	bind, forget, want, unwant     *redis.Script
 }
 
 func newScripts() scripts {
@@ -104,6 +105,7 @@ func newScripts() scripts {
 		renew:    script("lease", "renew"),
 		release:  script("lease", "release"),
 		claim:    script("lease", "claim"),
+		clear:    script("lease", "term", "clear"),
 		intend:   script("lease", "term", "intend"),
 		remember: script("lease", "term", "now", "remember"),
 		refresh:  script("lease", "term", "now", "refresh"),
@@ -129,31 +131,28 @@ func script(parts ...string) *redis.Script {
 	return redis.NewScript(string(source))
 }
 
-// run takes a step. The answer -1 of a script is ErrLeaseLost.
-func (r *Redis) run(ctx context.Context, what string, s *redis.Script, keys []string, args ...any) (*redis.Cmd, error) {
+// run takes a step. The answer -1 of a script is ErrLeaseLost. Errors do not name the step: callers say what it was for.
+func (r *Redis) run(ctx context.Context, s *redis.Script, keys []string, args ...any) (*redis.Cmd, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	cmd := s.Run(ctx, r.client, keys, args...)
 	if err := cmd.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, explain(r.client, err)
 	}
 	if cmd.Val() == int64(-1) {
-		return nil, fmt.Errorf("%s: %w", what, shiftsync.ErrLeaseLost)
+		return nil, shiftsync.ErrLeaseLost
 	}
 	return cmd, nil
 }
 
 // count takes a step whose answer is a number.
-func (r *Redis) count(ctx context.Context, what string, s *redis.Script, keys []string, args ...any) (int, error) {
-	cmd, err := r.run(ctx, what, s, keys, args...)
+func (r *Redis) count(ctx context.Context, s *redis.Script, keys []string, args ...any) (int, error) {
+	cmd, err := r.run(ctx, s, keys, args...)
 	if err != nil {
 		return 0, err
 	}
 	n, err := cmd.Int()
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", what, err)
-	}
-	return n, nil
+	return n, explain(r.client, err)
 }
 
 // numbered takes a step of which at most one is on its way.

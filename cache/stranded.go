@@ -17,7 +17,7 @@ func Stranded(ctx context.Context, client Client, clusterID, topic, name string)
 	for cursor := uint64(0); ; {
 		keys, next, err := client.Scan(ctx, cursor, pattern, 1000).Result()
 		if err != nil {
-			return stranded, fmt.Errorf("look for open intents of other clusters: %w", err)
+			return stranded, fmt.Errorf("look for open intents of other clusters: %w", explain(client, err))
 		}
 		for _, key := range keys {
 			destination := strings.TrimSuffix(strings.TrimPrefix(key, "slotsync:{"), "}:intents")
@@ -26,7 +26,7 @@ func Stranded(ctx context.Context, client Client, clusterID, topic, name string)
 			}
 			open, err := client.HLen(ctx, key).Result()
 			if err != nil {
-				return stranded, fmt.Errorf("count %s: %w", key, err)
+				return stranded, fmt.Errorf("count %s: %w", key, explain(client, err))
 			}
 			if open > 0 {
 				stranded[destination] = open

@@ -19,6 +19,7 @@ func TestStrandedNamesWhatStaysOpenElsewhere(t *testing.T) {
 		open[cache.Destination("new", topic, "")] = 3      // the worker's own
 		open[cache.Destination("old", topic, "leeds")] = 3 // of another name
 		open[cache.Destination("old", "stranded-aX", "")] = 3
+		open[cache.Destination("old", "other", topic)] = 3 // another topic, whose name ends like this one
 		for destination, n := range open {
 			key := "slotsync:{" + destination + "}:intents"
 			t.Cleanup(func() { s.client.Del(context.WithoutCancel(t.Context()), key) })

@@ -20,7 +20,7 @@ func (r *Redis) Want(ctx context.Context, ids []int64) (remembered int, err erro
 		for i := range part {
 			args[i] = part[i]
 		}
-		n, err := r.count(ctx, "want", r.script.want, keys, args...)
+		n, err := r.count(ctx, r.script.want, keys, args...)
 		if err != nil {
 			return remembered, err
 		}
@@ -94,7 +94,7 @@ func (r *Redis) withoutIntent(ctx context.Context, ids []int64) ([]int64, error)
 	defer cancel()
 	intents, err := r.client.HMGet(ctx, r.key.intents, fields...).Result()
 	if err != nil {
-		return nil, fmt.Errorf("hmget intents: %w", err)
+		return nil, fmt.Errorf("hmget intents: %w", explain(r.client, err))
 	}
 	var free []int64
 	for i, intent := range intents {
@@ -107,6 +107,6 @@ func (r *Redis) withoutIntent(ctx context.Context, ids []int64) ([]int64, error)
 
 // Unwant ends the wish for a shift that is not to be had.
 func (r *Redis) Unwant(ctx context.Context, term shiftsync.Term, id int64) error {
-	_, err := r.run(ctx, "unwant", r.script.unwant, []string{r.key.lease, r.key.wanted}, term.Owner, term.Claim, id)
+	_, err := r.run(ctx, r.script.unwant, []string{r.key.lease, r.key.wanted}, term.Owner, term.Claim, id)
 	return err
 }

@@ -43,8 +43,6 @@ type Kafka struct {
 	lanes   map[int]*lane
 	ousted  bool // the broker said that somebody newer is at work
 	noticed bool // OnNotice was told that there is no right to the transactional id
-
-	fenced atomic.Bool
 }
 
 var _ shiftsync.Publisher = (*Kafka)(nil)
@@ -66,7 +64,7 @@ type KafkaOptions struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Attempt    time.Duration // longest wait for one answer; 0: 5 s
-	Limit      time.Duration // longest time for one call of a method, all its attempts together; 0: 20 s
+	Limit      time.Duration // longest time for one call of Publish, Begin or Renew, all its attempts together; 0: 20 s
 	RenewEvery time.Duration // age at which Renew takes a new epoch; 0: a day, or a third of the broker's expiration
 
 	// OnNotice is told what an operator should know, once. It must not block. nil: nobody is told.
@@ -144,14 +142,20 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 
 // Close ends all connections. It must not be called while another method is at work.
 func (k *Kafka) Close() error {
-	k.transport.CloseIdleConnections()
+	k.Rest()
 	k.dialer.close()
 	return nil
 }
 
-// ClusterID returns the id of the Kafka cluster, which is part of a destination's name.
+// Rest ends all connections, and the library's own asking for news of the cluster, which goes on for ever once it has
+// begun. Both come back with the next call of another method. What is under way is not disturbed.
+func (k *Kafka) Rest() { k.transport.CloseIdleConnections() }
+
+// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer than 5 s, and
+// rests then: who asks may have to stand by for long.
 func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
-	meta, err := ask(ctx, k, "kafka: cluster id", k.metadata)
+	defer k.Rest()
+	meta, err := ask(ctx, k.lookLimit(), "kafka: cluster id", k.metadata)
 	if err != nil {
 		return "", err
 	}
@@ -159,10 +163,12 @@ func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
 }
 
 // Topic returns the log ends of the topic's partitions and, if the right to describe its settings is there, the
-// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so.
+// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so, and takes no longer than 5 s.
 func (k *Kafka) Topic(ctx context.Context) (shiftsync.Topic, error) {
-	return ask(ctx, k, "kafka: topic "+k.topic, k.look)
+	return ask(ctx, k.lookLimit(), "kafka: topic "+k.topic, k.look)
 }
+
+func (k *Kafka) lookLimit() time.Duration { return min(lookLimit, k.options.Limit) }
 
 // layout is what publishing has to know of the topic. It is what Topic last told, not the newest: the partition count
 // is only used after those who compare it with the remembered one have seen it.
@@ -201,8 +207,15 @@ func (k *Kafka) look(ctx context.Context) (shiftsync.Topic, error) {
 			return none, err
 		}
 	}
-	if n, ok := k.setting(ctx, kafka.ResourceTypeTopic, k.topic, "max.message.bytes"); ok {
+	switch n, err := k.setting(ctx, kafka.ResourceTypeTopic, k.topic, "max.message.bytes"); {
+	case err == nil:
 		now.maxRecord = int(n)
+	case errors.Is(err, errUntold):
+	default:
+		// Another limit makes every shift be decided anew, which one lost answer must not do.
+		if last := k.layout.Load(); last != nil {
+			now.maxRecord = last.maxRecord
+		}
 	}
 	topic.MaxRecordBytes = now.maxRecord
 	k.layout.Store(now)
@@ -213,7 +226,7 @@ func (k *Kafka) look(ctx context.Context) (shiftsync.Topic, error) {
 func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 	meta, err := k.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{k.topic}})
 	if err != nil {
-		return nil, brief(err)
+		return nil, k.adviseBrokers(brief(err))
 	}
 	if meta.ClusterID == "" {
 		return nil, backoff.Permanent(errors.New("the brokers tell no cluster id: Kafka 0.10.1 or newer is needed"))
@@ -226,6 +239,24 @@ func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 	return meta, nil
 }
 
+// adviseBrokers adds to an error of the network, in asking the brokers of the configuration, what to look at.
+func (k *Kafka) adviseBrokers(err error) error {
+	var code kafka.Error
+	if errors.As(err, &code) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w; is KAFKA_BROKERS (%s) right, and are they up?", err, k.client.Addr)
+}
+
+// adviseAdvertised does the same for a broker that the others told of.
+func adviseAdvertised(err error) error {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		return err
+	}
+	return fmt.Errorf("%w; is this broker up, and the address that it advertises (advertised.listeners) to be reached from here?", err)
+}
+
 // ends asks for the log ends of some partitions, each of which is a request of its own at the same time.
 func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) error {
 	asked := make([]kafka.OffsetRequest, len(partitions))
@@ -234,34 +265,52 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	}
 	res, err := k.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{k.topic: asked}})
 	if err != nil {
-		return fmt.Errorf("log ends: %w", brief(err))
+		return fmt.Errorf("log ends: %w", adviseAdvertised(brief(err)))
 	}
 	for _, p := range res.Topics[k.topic] {
 		if p.Error != nil {
-			return fmt.Errorf("log end of partition %d: %w", p.Partition, brief(p.Error))
+			return fmt.Errorf("log end of partition %d: %w", p.Partition, adviseAdvertised(brief(p.Error)))
 		}
 		into[p.Partition] = p.LastOffset
 	}
 	return nil
 }
 
-// setting asks for a number among the settings of a broker or topic. There may be no right to see it: whoever asks
-// can do without.
-func (k *Kafka) setting(ctx context.Context, of kafka.ResourceType, name, key string) (int64, bool) {
+// errUntold says that there is no such setting, or no right to see it. Whoever asks can do without.
+var errUntold = errors.New("not told")
+
+// setting asks for a number among the settings of a broker or topic. After any other error than errUntold, nothing is
+// known of it.
+func (k *Kafka) setting(ctx context.Context, of kafka.ResourceType, name, key string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.options.Attempt/2)
+	defer cancel()
 	res, err := k.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
 		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: of, ResourceName: name, ConfigNames: []string{key}}},
 	})
 	if err != nil {
-		return 0, false
+		return 0, untold(brief(err))
 	}
 	for _, r := range res.Resources {
+		if r.Error != nil {
+			return 0, untold(brief(r.Error))
+		}
 		for _, e := range r.ConfigEntries {
-			if n, err := strconv.ParseInt(e.ConfigValue, 10, 64); r.Error == nil && e.ConfigName == key && err == nil {
-				return n, true
+			if n, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == key && err == nil {
+				return n, nil
 			}
 		}
 	}
-	return 0, false
+	return 0, errUntold
+}
+
+// untold knows the answers that mean errUntold.
+func untold(err error) error {
+	for _, code := range []kafka.Error{kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedVersion} {
+		if errors.Is(err, code) {
+			return errUntold
+		}
+	}
+	return err
 }
 
 // leader names the broker that a partition's records go to, for error texts.

@@ -11,10 +11,14 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
+// lookLimit bounds what is asked before there is anything to send. A pass has to go on and collect while the brokers are
+// away; to wait for one that restarts is worth it only with a batch in hand.
+const lookLimit = 5 * time.Second
+
 // ask repeats a question that may be repeated, until it is answered, cannot be, or the limit is reached. Sending
 // records is another matter and not done with it.
-func ask[T any](ctx context.Context, k *Kafka, what string, do func(context.Context) (T, error)) (T, error) {
-	within, cancel := context.WithTimeout(ctx, k.options.Limit)
+func ask[T any](ctx context.Context, limit time.Duration, what string, do func(context.Context) (T, error)) (T, error) {
+	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var last error
 	tries := 0
@@ -26,7 +30,7 @@ func ask[T any](ctx context.Context, k *Kafka, what string, do func(context.Cont
 			err = backoff.Permanent(err)
 		}
 		return a, err
-	}, backoff.WithBackOff(newPauses()), backoff.WithMaxElapsedTime(k.options.Limit))
+	}, backoff.WithBackOff(newPauses()), backoff.WithMaxElapsedTime(limit))
 	switch {
 	case err == nil:
 		return answer, nil
@@ -44,7 +48,7 @@ func mayPass(err error) bool {
 	var permanent *backoff.PermanentError
 	var code kafka.Error
 	switch {
-	case errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster):
+	case errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster), errors.Is(err, errUntold):
 		return false
 	case errors.As(err, &code):
 		// The three that kafka-go does not call temporary are: no leader yet, a broker that is not in the metadata

@@ -234,7 +234,7 @@ const nobody = -1
 // the right first, and then find that the transactional id is not this producer's. An error says why the coordinator
 // cannot be asked; the fence will not work then, whatever the rights are.
 func (k *Kafka) FenceRight(ctx context.Context) (Right, error) {
-	return ask(ctx, k, fmt.Sprintf("coordinator of transactional id %q", k.options.TransactionalID), k.fenceRight)
+	return ask(ctx, k.options.Limit, fmt.Sprintf("coordinator of transactional id %q", k.options.TransactionalID), k.fenceRight)
 }
 
 func (k *Kafka) fenceRight(ctx context.Context) (Right, error) {

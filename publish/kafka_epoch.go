@@ -29,15 +29,11 @@ const transactionTimeout = time.Minute
 
 var errNoEpoch = errors.New("no epoch: begin with a takeover first")
 
-// Fenced reports whether the last Begin took an epoch under the transactional id. If not, nothing stops a worker that
-// was paused from writing late.
-func (k *Kafka) Fenced() bool { return k.fenced.Load() }
-
 // Begin implements shiftsync.Publisher. An answer of the broker that got lost does no harm: the same question is
 // asked again, and after an error Begin may be called again.
 //
 // Without the fence a batch in doubt is first repeated until it is answered, for a new producer id would not keep it
-// from landing late. A takeover repeats it only where nobody else has written to the partition since: another worker
+// from landing late. A takeover repeats it only where nothing was written to the partition since: another worker
 // may have had its turn, and what this one left unanswered would then be the older.
 func (k *Kafka) Begin(ctx context.Context, takeover bool) error {
 	k.mu.Lock()
@@ -54,7 +50,7 @@ func (k *Kafka) begin(ctx context.Context, takeover bool) error {
 	if k.session == nil && !takeover {
 		return errNoEpoch
 	}
-	topic, err := k.Topic(ctx)
+	topic, err := ask(ctx, k.lookLimit(), "topic "+k.topic, k.look)
 	if err != nil {
 		return err
 	}
@@ -98,7 +94,6 @@ func (k *Kafka) Renew(ctx context.Context) error {
 	if errors.Is(err, kafka.TransactionalIDAuthorizationFailed) {
 		k.noticeUnfenced()
 		s.fenced = false // its number and epoch stay good for plain batches
-		k.fenced.Store(false)
 		return nil
 	}
 	if err != nil {
@@ -112,7 +107,6 @@ func (k *Kafka) Renew(ctx context.Context) error {
 // adopt goes on with another session. What was given up stays so.
 func (k *Kafka) adopt(s *session) {
 	k.session = s
-	k.fenced.Store(s.fenced)
 	for _, l := range k.lanes {
 		l.sequence = 0
 	}
@@ -156,7 +150,7 @@ func (k *Kafka) initProducer(ctx context.Context, id string, producer int64, epo
 	if id != "" {
 		what = fmt.Sprintf("epoch of transactional id %q", id)
 	}
-	s, err := ask(ctx, k, what, func(ctx context.Context) (*session, error) {
+	s, err := ask(ctx, k.options.Limit, what, func(ctx context.Context) (*session, error) {
 		at := time.Now()
 		res, err := k.client.InitProducerID(ctx, &kafka.InitProducerIDRequest{
 			TransactionalID:      id,
@@ -171,13 +165,23 @@ func (k *Kafka) initProducer(ctx context.Context, id string, producer int64, epo
 		case err == nil:
 			return &session{producer: int64(res.Producer.ProducerID), epoch: int16(res.Producer.ProducerEpoch), at: at}, nil
 		case errors.Is(err, kafka.InvalidProducerEpoch), errors.Is(err, kafka.ProducerFenced), errors.Is(err, kafka.InvalidProducerIDMapping):
-			return nil, backoff.Permanent(shiftsync.ErrFenced)
+			return nil, backoff.Permanent(fmt.Errorf("%w: %s", shiftsync.ErrFenced, fencedAdvice))
 		default:
 			return nil, brief(err)
 		}
 	})
 	k.ousted = k.ousted || errors.Is(err, shiftsync.ErrFenced)
 	return s, err
+}
+
+const fencedAdvice = "another worker has taken it; workers of one topic must share one Redis (REDIS_HOST), or each have a SYNC_NAME of its own"
+
+// fencedOut is ErrFenced, and says where to look for whoever is newer.
+func (k *Kafka) fencedOut() error {
+	if k.options.TransactionalID == "" {
+		return shiftsync.ErrFenced
+	}
+	return fmt.Errorf("transactional id %q: %w: %s", k.options.TransactionalID, shiftsync.ErrFenced, fencedAdvice)
 }
 
 // renewEvery is a third of the time after which the broker forgets a transactional id, and at most a day, after which
@@ -192,8 +196,14 @@ func (k *Kafka) renewEvery(ctx context.Context) time.Duration {
 		return every
 	}
 	broker := strconv.Itoa(meta.Brokers[0].ID)
-	if ms, ok := k.setting(ctx, kafka.ResourceTypeBroker, broker, "transactional.id.expiration.ms"); ok && ms > 0 {
-		every = min(every, time.Duration(ms)*time.Millisecond/3)
+	ms, err := ask(ctx, k.lookLimit(), "setting", func(ctx context.Context) (int64, error) {
+		return k.setting(ctx, kafka.ResourceTypeBroker, broker, "transactional.id.expiration.ms")
+	})
+	switch {
+	case err == nil && ms > 0:
+		return min(every, time.Duration(ms)*time.Millisecond/3)
+	case err != nil && !errors.Is(err, errUntold) && k.session != nil && k.session.renew > 0:
+		return k.session.renew // as it was told before
 	}
 	return every
 }
@@ -207,10 +217,11 @@ func (k *Kafka) noticeUnfenced() {
 		k.options.TransactionalID))
 }
 
-// dropOvertaken gives up batches in doubt of partitions that somebody else has written to.
+// dropOvertaken gives up batches in doubt of partitions that have grown since. Either the batch itself landed, or somebody
+// else has written, and it would land behind what is newer. The two look alike, and both are an end of the doubt.
 func (k *Kafka) dropOvertaken(ends map[int]int64) {
 	for p, l := range k.lanes {
-		if l.doubt != nil && ends[p] != l.end && ends[p] != l.end+int64(l.doubt.records) {
+		if l.doubt != nil && ends[p] != l.end {
 			l.doubt = nil
 		}
 	}

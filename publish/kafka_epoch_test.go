@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/slotsync/slotsync/publish"
@@ -219,6 +220,47 @@ func TestRenew(t *testing.T) {
 			t.Errorf("renewed after %s, want about a second", took)
 		}
 	})
+	t.Run("due after a day at most, and sooner if the broker forgets sooner", func(t *testing.T) {
+		t.Parallel()
+		for _, test := range []struct {
+			name     string
+			settings map[string]string
+			fault    *kerr.Error
+			want     time.Duration
+		}{
+			{"the broker's default, a week", nil, nil, 24 * time.Hour},
+			{"three days", map[string]string{"transactional.id.expiration.ms": "259200000"}, nil, 24 * time.Hour},
+			{"an hour", map[string]string{"transactional.id.expiration.ms": "3600000"}, nil, 20 * time.Minute},
+			{"no right to see it", map[string]string{"transactional.id.expiration.ms": "3600000"}, kerr.ClusterAuthorizationFailed, 24 * time.Hour},
+		} {
+			c := startKafka(t, publishtest.KafkaOptions{Settings: test.settings})
+			k := newProducer(t, c, fenced)
+			if test.fault != nil {
+				c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: test.fault, Count: -1})
+			}
+			if got := publish.RenewEvery(t.Context(), k); got != test.want {
+				t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+			}
+		}
+	})
+	t.Run("an answer that fails once is asked for again", func(t *testing.T) {
+		t.Parallel()
+		c := startKafka(t, publishtest.KafkaOptions{Settings: map[string]string{"transactional.id.expiration.ms": "3600000"}})
+		k := newProducer(t, c, fenced)
+		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.RequestTimedOut, Count: 1})
+		if got, want := publish.RenewEvery(t.Context(), k), 20*time.Minute; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+	t.Run("what was told before stands while nothing is answered", func(t *testing.T) {
+		t.Parallel()
+		c := startKafka(t, publishtest.KafkaOptions{Settings: map[string]string{"transactional.id.expiration.ms": "3600000"}})
+		k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id", Limit: 400 * time.Millisecond})
+		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.RequestTimedOut, Count: -1})
+		if got, want := publish.RenewEvery(t.Context(), k), 20*time.Minute; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
 	t.Run("given up partitions stay so", func(t *testing.T) {
 		t.Parallel()
 		c := startKafka(t, publishtest.KafkaOptions{})
@@ -249,6 +291,54 @@ func TestRenew(t *testing.T) {
 	})
 }
 
+// When the numbers of epochs are used up, the broker gives a new producer id. It does not keep out what is under way
+// under the old one.
+func TestABatchInDoubtIsSettledBeforeANewProducerID(t *testing.T) {
+	t.Parallel()
+	c := startKafka(t, publishtest.KafkaOptions{})
+	k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id", Limit: 500 * time.Millisecond})
+	mustPublish(t, k, versions("1"))
+	away := c.Fault(fault(kerr.NotLeaderForPartition, -1))
+	if outcomes, err := k.Publish(t.Context(), &right{}, "pass", versions("a")); err == nil || outcomes[0].Fate != shiftsync.Unknown {
+		t.Fatalf("fate %v, error %v, want Unknown and an error", outcomes[0].Fate, err)
+	}
+	fresh := freshProducer(t, c)
+	c.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		res := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		res.ProducerID, res.ProducerEpoch = fresh, 0
+		return res, nil, true
+	})
+	if err := k.Begin(t.Context(), false); err == nil || !strings.Contains(err.Error(), topic+"/0") {
+		t.Errorf("error %v, want one that names the partition of the batch in doubt", err)
+	}
+	if outcomes, err := k.Publish(t.Context(), &right{}, "pass", versions("b")); err == nil || outcomes[0].Fate != shiftsync.Unsent {
+		t.Errorf("fate %v, error %v, want Unsent and an error", outcomes[0].Fate, err)
+	}
+	away.Remove()
+	if err := k.Begin(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	mustPublish(t, k, versions("b"))
+	wantLog(t, c, "1", "a", "b")
+}
+
+// freshProducer returns a producer id that the broker has given to nobody.
+func freshProducer(t *testing.T, c *publishtest.Kafka) int64 {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	res, err := req.RequestWith(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.ProducerID
+}
+
 func TestUnfenced(t *testing.T) {
 	t.Parallel()
 	// doubtful returns a producer whose batch with the value "a" was not answered and did not arrive.
@@ -274,8 +364,8 @@ func TestUnfenced(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if k.Fenced() || len(notices) != 1 || !strings.Contains(notices[0], `"id"`) {
-			t.Errorf("fenced %t, notices %q, want one that names the transactional id", k.Fenced(), notices)
+		if len(notices) != 1 || !strings.Contains(notices[0], `NOT FENCED`) || !strings.Contains(notices[0], `"id"`) {
+			t.Errorf("notices %q, want one that names the transactional id", notices)
 		}
 		mustPublish(t, k, versions("a"))
 	})
@@ -285,15 +375,15 @@ func TestUnfenced(t *testing.T) {
 		var notices []string
 		k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id", RenewEvery: 1, OnNotice: func(s string) { notices = append(notices, s) }})
 		mustPublish(t, k, versions("a"))
-		if !k.Fenced() {
-			t.Error("not fenced with the right")
+		if len(notices) != 0 {
+			t.Errorf("notices %q with the right", notices)
 		}
 		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TxnID: "id", Err: kerr.TransactionalIDAuthorizationFailed, Count: -1})
 		if err := k.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if k.Fenced() || len(notices) != 1 {
-			t.Errorf("fenced %t, notices %q, want one", k.Fenced(), notices)
+		if len(notices) != 1 {
+			t.Errorf("notices %q, want one", notices)
 		}
 		mustPublish(t, k, versions("b"))
 		wantLog(t, c, "a", "b")
@@ -337,15 +427,36 @@ func TestUnfenced(t *testing.T) {
 		}
 		wantLog(t, c, "1", "2", "3", "a")
 	})
-	t.Run("after a takeover it does not land behind what another worker wrote", func(t *testing.T) {
+	for name, others := range map[string][]string{
+		"after a takeover it does not land behind what another worker wrote":          {"other", "newer"},
+		"after a takeover it does not land behind as many records as there are in it": {"other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, k, away := doubtful(t)
+			away.Remove()
+			mustPublish(t, startProducer(t, c, publish.KafkaOptions{}), versions(others...))
+			if err := k.Begin(t.Context(), true); err != nil {
+				t.Fatal(err)
+			}
+			mustPublish(t, k, versions("b"))
+			wantLog(t, c, slices.Concat([]string{"1", "2", "3"}, others, []string{"b"})...)
+		})
+	}
+	t.Run("after a takeover it is not sent again if it landed", func(t *testing.T) {
 		t.Parallel()
-		c, k, away := doubtful(t)
-		away.Remove()
-		mustPublish(t, startProducer(t, c, publish.KafkaOptions{}), versions("other", "newer"))
+		c := startKafka(t, publishtest.KafkaOptions{})
+		k := startProducer(t, c, publish.KafkaOptions{Limit: 500 * time.Millisecond})
+		mustPublish(t, k, versions("1"))
+		unanswered := c.Fault(fault(kerr.RequestTimedOut, -1)) // the broker has appended when it says so
+		if outcomes, err := k.Publish(t.Context(), &right{}, "pass", versions("a")); err == nil || outcomes[0].Fate != shiftsync.Unknown {
+			t.Fatalf("fate %v, error %v, want Unknown and an error", outcomes[0].Fate, err)
+		}
+		unanswered.Remove()
 		if err := k.Begin(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		mustPublish(t, k, versions("b"))
-		wantLog(t, c, "1", "2", "3", "other", "newer", "b")
+		wantLog(t, c, "1", "a", "b")
 	})
 }

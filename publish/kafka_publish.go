@@ -55,7 +55,7 @@ func (k *Kafka) Publish(ctx context.Context, hold shiftsync.Hold, pass string, r
 		return c.outcomes, fmt.Errorf("kafka: publish: %w", errNoEpoch)
 	case k.ousted:
 		// A partition that the newer producer has not touched would still take what is sent there.
-		return c.outcomes, fmt.Errorf("kafka: publish: transactional id %q: %w", k.options.TransactionalID, shiftsync.ErrFenced)
+		return c.outcomes, fmt.Errorf("kafka: publish: %w", k.fencedOut())
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.options.Limit)
 	defer cancel()
@@ -249,7 +249,11 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 	var last error
 	for attempt := 1; ; attempt++ {
 		if err := hold.Err(); err != nil {
-			return open(errors.Join(fmt.Errorf("%s/%d: no right to write any more: %w", k.topic, b.partition, err), last))
+			err = fmt.Errorf("%s/%d: no right to write any more: %w", k.topic, b.partition, err)
+			if last != nil {
+				err = fmt.Errorf("%w; before that: %w", err, last)
+			}
+			return open(err)
 		}
 		if c.fenced.Load() {
 			return open(fmt.Errorf("%s/%d: %w", k.topic, b.partition, shiftsync.ErrFenced))
@@ -265,7 +269,7 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 		case !sent: // nothing new to doubt
 		case code == kafka.InvalidProducerEpoch || code == kafka.ProducerFenced:
 			c.fenced.Store(true)
-			return open(fmt.Errorf("%s: transactional id %q: %w", where(), k.options.TransactionalID, shiftsync.ErrFenced))
+			return open(fmt.Errorf("%s: %w", where(), k.fencedOut()))
 		case code == kafka.OutOfOrderSequenceNumber || code == kafka.DuplicateSequenceNumber || code == kafka.UnknownProducerId:
 			b.doubt = true
 			return open(fmt.Errorf("%s: broker and producer disagree on what was sent, a new epoch is needed: %w", where(), code))

@@ -361,6 +361,60 @@ func TestRepeatedAttemptsSendTheSameBytes(t *testing.T) {
 	wantLog(t, c, "a", "b")
 }
 
+// slowConn holds back what is written to it at once in large pieces, until resume is closed, and forgets all deadlines. It
+// does nothing that would order its writer with other goroutines: the race detector sees only what is not ordered.
+type slowConn struct {
+	net.Conn
+	resume chan struct{}
+}
+
+func (c *slowConn) Write(b []byte) (int, error) {
+	if len(b) > 1000 { // only batches are so long
+		<-c.resume
+	}
+	return c.Conn.Write(b)
+}
+
+func (*slowConn) SetDeadline(time.Time) error      { return nil }
+func (*slowConn) SetWriteDeadline(time.Time) error { return nil }
+
+// An attempt that was given up may read its batch while another one succeeds and the next batch is formed. The library
+// copies a batch so fast that only the race detector can tell.
+func TestABatchThatIsStillBeingReadIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	c := startKafka(t, publishtest.KafkaOptions{})
+	resume := make(chan struct{})
+	var slow atomic.Bool
+	slow.Store(true)
+	k := startProducer(t, c, publish.KafkaOptions{
+		TransactionalID: "id", Attempt: 300 * time.Millisecond,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			if err != nil || !slow.Load() {
+				return conn, err
+			}
+			return &slowConn{conn, resume}, nil
+		},
+	})
+	slow.Store(false)
+	produced := watch[*kmsg.ProduceRequest](c, kmsg.Produce)
+	mustPublish(t, k, versions(strings.Repeat("a", 500_000)))
+	mustPublish(t, k, versions(strings.Repeat("b", 500_000)))
+	close(resume)
+	for began := time.Now(); len(produced.all()) < 3; {
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("%d requests have arrived, want 3: two attempts and another batch", len(produced.all()))
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	sent := produced.all()
+	late, first := sent[2].Topics[0].Partitions[0].Records, sent[0].Topics[0].Partitions[0].Records
+	if string(late) != string(first) {
+		t.Error("the first attempt's bytes changed while it was sent")
+	}
+	wantLog(t, c, strings.Repeat("a", 500_000), strings.Repeat("b", 500_000))
+}
+
 // shortRight ends after it was looked at once.
 type shortRight struct{ looks atomic.Int32 }
 

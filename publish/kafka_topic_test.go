@@ -53,6 +53,46 @@ func TestTopic(t *testing.T) {
 			t.Errorf("got %+v, error %v", got, err)
 		}
 	})
+	t.Run("keeps the limit that it was told when an answer fails", func(t *testing.T) {
+		t.Parallel()
+		c := startKafka(t, publishtest.KafkaOptions{TopicSettings: map[string]string{"max.message.bytes": "54321"}})
+		k := newProducer(t, c, publish.KafkaOptions{Attempt: time.Second})
+		largest := func() int {
+			t.Helper()
+			got, err := k.Topic(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got.MaxRecordBytes
+		}
+		if got := largest(); got != 54321 {
+			t.Fatalf("got %d, want 54321", got)
+		}
+		for _, code := range []*kerr.Error{kerr.RequestTimedOut, kerr.UnknownServerError, kerr.NetworkException} {
+			c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: code})
+			if got := largest(); got != 54321 {
+				t.Errorf("after %s: got %d, want 54321 still", code.Message, got)
+			}
+		}
+		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed})
+		if got := largest(); got != 0 {
+			t.Errorf("without the right: got %d, want 0", got)
+		}
+	})
+	t.Run("keeps it when there is no answer", func(t *testing.T) {
+		t.Parallel()
+		c := startKafka(t, publishtest.KafkaOptions{TopicSettings: map[string]string{"max.message.bytes": "54321"}})
+		proxy := publishtest.NewProxy()
+		t.Cleanup(proxy.Close)
+		k := newProducer(t, c, publish.KafkaOptions{Attempt: 200 * time.Millisecond, Dial: proxy.Dial})
+		if _, err := k.Topic(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		proxy.Catch(publishtest.Answer, int16(kmsg.DescribeConfigs), 1)
+		if got, err := k.Topic(t.Context()); err != nil || got.MaxRecordBytes != 54321 {
+			t.Errorf("got %+v, error %v, want 54321 bytes still", got, err)
+		}
+	})
 	t.Run("is named when it is missing, and not created", func(t *testing.T) {
 		t.Parallel()
 		c := startKafka(t, publishtest.KafkaOptions{Topic: "another"})

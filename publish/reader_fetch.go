@@ -33,7 +33,7 @@ type message struct {
 func (r *Reader) fetch(ctx context.Context, partition int, offset, maxBytes int64, patience time.Duration) (page, error) {
 	k := r.kafka
 	what := fmt.Sprintf("kafka: topic %s: fetch partition %d from offset %d", k.topic, partition, offset)
-	res, err := ask(ctx, k, what, func(ctx context.Context) (*kafka.FetchResponse, error) {
+	res, err := ask(ctx, k.options.Limit, what, func(ctx context.Context) (*kafka.FetchResponse, error) {
 		res, err := k.client.Fetch(ctx, &kafka.FetchRequest{
 			Topic:     k.topic,
 			Partition: partition,
@@ -125,7 +125,7 @@ func take(rec *protocol.Record) (message, error) {
 // starts asks for the offsets to begin at. Where there is nothing as new as that, it is the end.
 func (r *Reader) starts(ctx context.Context, ends map[int]int64, from Start) (map[int]int64, error) {
 	k := r.kafka
-	return ask(ctx, k, "kafka: topic "+k.topic+": find offsets to begin at", func(ctx context.Context) (map[int]int64, error) {
+	return ask(ctx, k.options.Limit, "kafka: topic "+k.topic+": find offsets to begin at", func(ctx context.Context) (map[int]int64, error) {
 		found := maps.Clone(ends)
 		for some := range slices.Chunk(slices.Sorted(maps.Keys(ends)), atOnce) {
 			asked := make([]kafka.OffsetRequest, len(some))

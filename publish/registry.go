@@ -177,7 +177,10 @@ func (r *Registry) send(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := r.transport.RoundTrip(req)
 	if err != nil {
-		return nil, err
+		if errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w; is AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) right, and the registry up?", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -263,11 +266,11 @@ func (e *answerError) Error() string {
 	}
 	switch {
 	case e.status == http.StatusUnauthorized:
-		text += ": check the registry's user name, password or token"
+		text += ": check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN"
 	case e.status == http.StatusNotFound && !e.Is(ErrNotRegistered):
-		text += ": not a registry's answer, check the path of its URL"
+		text += ": not a registry's answer, check the path in AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL)"
 	case e.status >= 300 && e.status < 400:
-		text += ": redirects are not followed, set the URL that it points to"
+		text += ": redirects are not followed, set AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) to where it points"
 	}
 	return text
 }

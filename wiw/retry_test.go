@@ -23,6 +23,13 @@ func requestTimes(h http.Handler) (http.Handler, *[]time.Time) {
 	}), times
 }
 
+// errorThenSilence tells an error, begins a list and says nothing more.
+func errorThenSilence(w http.ResponseWriter, r *http.Request, _ *wiwtest.Answer) {
+	_, _ = w.Write([]byte(`{"error":"Down","shifts":[`))
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
 func TestAttempts(t *testing.T) {
 	const ok = ""
 	for _, tt := range []struct {
@@ -37,6 +44,7 @@ func TestAttempts(t *testing.T) {
 		{"a good answer at once", 0, nil, ok, 1, 0, 0},
 		{"503 passes", 3, wiwtest.Status(503, ``), ok, 4, 3 * time.Second, 11 * time.Second},
 		{"a maintenance page passes", 1, wiwtest.HTML(503), ok, 2, time.Second / 2, 2 * time.Second},
+		{"408 passes", 1, wiwtest.Status(408, ``), ok, 2, time.Second / 2, 2 * time.Second},
 		{"418 passes", 1, wiwtest.Status(418, `{"error":"?"}`), ok, 2, time.Second / 2, 2 * time.Second},
 		{"503 stays", -1, wiwtest.Status(503, `{"error":"Down","code":"X"}`), "gave up after 4 attempts: 503 Service Unavailable (code X): Down", 4, 3 * time.Second, 11 * time.Second},
 		{"429 with seconds", 1, wiwtest.Throttled("7"), ok, 2, 7 * time.Second, 8 * time.Second},
@@ -57,6 +65,7 @@ func TestAttempts(t *testing.T) {
 		{"406", -1, wiwtest.Status(406, ``), "406", 1, 0, 0},
 		{"silence", -1, wiwtest.Hang(), "gave up after 4 attempts: no byte for 30s", 4, 123 * time.Second, 131 * time.Second},
 		{"silence in the middle", -1, wiwtest.HangAfter(0.5), "gave up after 4 attempts: no byte for 30s", 4, 123 * time.Second, 131 * time.Second},
+		{"an error told before a list that never ends", -1, errorThenSilence, "200 OK: Down", 1, 0, 0},
 		{"an answer that takes long but keeps coming", 1, wiwtest.Slow(40, 29*time.Second), ok, 1, 18 * time.Minute, 20 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,6 +91,25 @@ func TestAttempts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Workers that failed together would else come back together.
+func TestWaitsDifferFromEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		for range 10 {
+			fake := wiwtest.New(wiwtest.Options{})
+			fake.Fail(1, wiwtest.Status(503, ``))
+			began := time.Now()
+			if _, err := readAll(newClient(t, fake, wiw.Config{}), month); err != nil {
+				t.Fatal(err)
+			}
+			seen[time.Since(began)] = true
+		}
+		if len(seen) < 2 {
+			t.Errorf("ten clients all waited the same: %v", seen)
+		}
+	})
 }
 
 func TestHolds(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"go.uber.org/goleak"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
@@ -225,6 +226,31 @@ func TestHash(t *testing.T) {
 		if now, ok := after[id]; ok && (now != hash) != slices.Contains(changed, id) {
 			t.Errorf("shift %d: hash %x, then %x; edited: %v", id, hash, now, slices.Contains(changed, id))
 		}
+	}
+}
+
+// A Parse that reads the same bytes differently has to get to see them again.
+func TestTheHashCoversTheVersionOfParse(t *testing.T) {
+	fake := wiwtest.New(wiwtest.Options{Shifts: 5})
+	client := newClient(t, fake, wiw.Config{})
+	seen := 0
+	check := func(id int64, hash uint64, raw []byte) error {
+		seen++
+		if want := xxh3.HashSeed(raw, wiw.Translation); hash != want || hash == xxh3.Hash(raw) {
+			t.Errorf("shift %d: got hash %x, want %x", id, hash, want)
+		}
+		return nil
+	}
+	ids := []int64{}
+	err := client.Read(t.Context(), month, func(id int64, hash uint64, raw []byte) error {
+		ids = append(ids, id)
+		return check(id, hash, raw)
+	})
+	if err != nil || len(ids) == 0 {
+		t.Fatalf("got %d shifts, %v", len(ids), err)
+	}
+	if err := client.ReadOne(t.Context(), ids[0], check); err != nil || seen != len(ids)+1 {
+		t.Errorf("got %d shifts, %v, want one more than %d", seen, err, len(ids))
 	}
 }
 

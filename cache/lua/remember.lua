@@ -8,7 +8,6 @@ end
 
 local at = 5 + 2 * tonumber(ARGV[3])
 local bounds = at + 2 * tonumber(ARGV[4])
-local notes = redis.call('EXISTS', KEYS[4]) == 1
 local wishes = redis.call('EXISTS', KEYS[6]) == 1
 local stood = false
 
@@ -40,9 +39,6 @@ for from = at, bounds - 1, 1000 do
       for i = 1, #shifts, 2 do
         redis.call('HDEL', KEYS[6], shifts[i])
       end
-    end
-    if notes then
-      redis.call('HDEL', KEYS[4], unpack(done))
     end
   end
 end

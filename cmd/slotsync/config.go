@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/slotsync/slotsync/cache"
 )
 
 // config declares every setting once: its flag (name), its variables, the old program's name before the better one
@@ -187,6 +189,9 @@ func (c *config) validate(l *loader) {
 		l.fault(&c.Registry.Password, "has no user: set SCHEMA_REGISTRY_USERNAME too")
 	case user && !c.Registry.Token.Empty():
 		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
+	}
+	if err := cache.CheckURL(c.Redis.URL.Reveal()); err != nil {
+		l.fault(&c.Redis.URL, err.Error())
 	}
 	if c.Kafka.TransactionalID == "off" {
 		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +

@@ -219,6 +219,8 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REDIS_HOST", "redis://me:hunter%2@redis", "% in a password is written %25"},
 		{"REDIS_HOST", "redis://me:hun ter2@redis", "has to be written as %"},
 		{"REDIS_URL", "unix://", "path"},
+		{"REDIS_HOST", "redis://:hunter2@host/notdb", "cannot be read"},
+		{"REDIS_URL", "redis://host?foo=bar", "cannot be read"},
 		{"EXPIRE_CACHE", "0", "at least 1"},
 		{"PENDING_LIMIT", "0", "at least 1"},
 		{"REPUBLISH_RATE", "-5", "at least 1"},
