@@ -21,7 +21,6 @@ type Avro struct {
 	topic     string
 	namespace string
 	register  bool
-	try       bool // register nothing, and ask whether it could be
 	refresh   time.Duration
 	timeout   time.Duration
 	// propose is asked in place of the registration, by who only wants to know; nil: schemas are registered.
@@ -69,10 +68,12 @@ func NewAvro(registry *Registry, topic string, o AvroOptions) (*Avro, error) {
 		topic:     topic,
 		namespace: o.Namespace,
 		register:  o.Register,
-		try:       o.DryRun && o.Register,
 		refresh:   o.Refresh,
 		timeout:   o.Timeout,
 		earlier:   map[shiftsync.SchemaID]earlier{},
+	}
+	if o.DryRun {
+		a.propose = a.wouldFit
 	}
 	if a.refresh == 0 {
 		a.refresh = 5 * time.Minute

@@ -162,14 +162,9 @@ func (a *Avro) adopt(ctx context.Context, subject, schema string, exists bool) (
 		}
 	}
 	switch {
-	case a.try && !exists:
-		return 0, nil // any schema can be a subject's first
-	case a.try:
-		return 0, a.tryRegister(ctx, subject, schema)
 	case !a.register:
 		return 0, errRegisterOff
-	}
-	if a.propose != nil {
+	case a.propose != nil:
 		return 0, a.propose(ctx, subject, schema, exists)
 	}
 	registered, err := a.registry.Register(ctx, subject, schema)

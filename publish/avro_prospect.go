@@ -88,17 +88,18 @@ func (a *Avro) latest(ctx context.Context, p *Prospect) error {
 	return err
 }
 
-// trying makes adopt ask whether a schema could be registered, in place of registering it.
-const trying = true
-
-// as returns an encoder that chooses as a would, and registers nothing.
+// as returns an encoder that chooses as a would, and registers nothing: trying, it asks whether it could.
 func (a *Avro) as(try bool) *Avro {
-	return &Avro{registry: a.registry, topic: a.topic, namespace: a.namespace, try: try}
+	dry := &Avro{registry: a.registry, topic: a.topic, namespace: a.namespace, register: try}
+	dry.propose = dry.wouldFit
+	return dry
 }
 
-// tryRegister returns nil if the schema could become a version of the subject.
-func (a *Avro) tryRegister(ctx context.Context, subject, schema string) error {
-	fits, err := a.registry.Compatible(ctx, subject, schema)
+const trying = true
+
+// wouldFit returns nil if the schema could become a version of the subject, in which any schema can be the first.
+func (a *Avro) wouldFit(ctx context.Context, subject, schema string, exists bool) error {
+	fits, err := a.registry.fits(ctx, subject, schema, exists)
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask for compatibility: %w", err)

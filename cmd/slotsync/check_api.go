@@ -41,6 +41,8 @@ func (a *apiFacts) trouble() trouble {
 	switch {
 	case a.err == nil:
 		return noTrouble
+	case a.login != nil:
+		return badToken
 	case errors.As(a.err, &status) && status.AboutRights():
 		return noRights
 	case errors.As(a.err, &status) && status.Status == http.StatusUnauthorized:
@@ -56,6 +58,9 @@ func (a *apiFacts) trouble() trouble {
 
 func judgeReached(w *facts) finding {
 	a := &w.api
+	if a.login != nil && a.class == "" {
+		return skip("there is no session token to ask it with")
+	}
 	if a.trouble() != notReached {
 		return ok("%s answered within %s", w.cfg.WIW.URL, rounded(a.took))
 	}
@@ -74,11 +79,23 @@ func judgeToken(w *facts) finding {
 	switch t := w.api.trouble(); {
 	case t < badToken:
 		return skip("the API gave no answer")
+	case w.api.login != nil:
+		return fail("see that WIW_LOGIN_URL, WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD are right", "%s", why(w.api.login))
+	case t == badToken && w.cfg.logsIn():
+		return fail("see that WIW_USER_ID is a user of a workplace of this login", "a new one is refused: %s", w.api.err)
 	case t == badToken:
 		return fail("set WIW_KEY to a session token, not the developer key; tokens end about a week after the login that gave them",
 			"%s", w.api.err)
 	}
-	return ok("accepted")
+	switch ends := w.api.tokenEnds; {
+	case ends.IsZero():
+		return ok("accepted; it does not say when it ends")
+	case time.Until(ends) < 48*time.Hour && !w.cfg.logsIn():
+		return warn("set WIW_KEY to a new session token in time, or let slotsync log in with WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD",
+			"accepted, and ends %s", ends.UTC().Format(time.RFC3339))
+	default:
+		return ok("accepted, and ends %s", ends.UTC().Format(time.RFC3339))
+	}
 }
 
 func judgeRights(w *facts) finding {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,6 +32,8 @@ type facts struct {
 
 type apiFacts struct {
 	err        error
+	login      error     // why there is no session token
+	tokenEnds  time.Time // zero: it does not tell
 	window     shiftsync.Window
 	took       time.Duration // until the last answer began
 	class      string        // of the last answer's status; empty: there was none
@@ -105,9 +106,25 @@ func gather(ctx context.Context, cfg *config, patience time.Duration) *facts {
 
 func askAPI(ctx context.Context, w *facts) {
 	a, cfg := &w.api, w.cfg
-	var mu sync.Mutex // guards what the two hooks write
+	quiet := startMetrics(noMetrics())
+	defer quiet.Close()
+	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet)
+	if err != nil {
+		a.err = err
+		return
+	}
+	defer session.Close()
+	var mu sync.Mutex // guards what the hooks write
+	token := func(ctx context.Context, refused string) (string, error) {
+		token, err := session.Token(ctx, refused)
+		mu.Lock()
+		defer mu.Unlock()
+		a.tokenEnds, _ = wiw.TokenEnd(token)
+		a.login = err
+		return token, err
+	}
 	source, err := wiw.New(wiw.Config{
-		URL: cfg.WIW.URL.Reveal(), Token: wiw.StaticToken(cfg.WIW.Token.Reveal()), UserID: cfg.WIW.UserID,
+		URL: cfg.WIW.URL.Reveal(), Token: token, UserID: cfg.WIW.UserID,
 		Include: cfg.WIW.Include, SliceDays: cfg.WIW.SliceDays, Rate: cfg.WIW.Rate,
 		MaxBytes: int64(cfg.WIW.MaxBytes), Timeout: cfg.WIW.Timeout,
 		OnResponse: func(r wiw.Response) {
@@ -221,7 +238,7 @@ func countRemembered(ctx context.Context, store *cache.Redis, ids map[int64]stru
 
 func askKafka(ctx context.Context, w *facts) {
 	k := &w.kafka
-	kafka, err := newKafka(w.cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	kafka, err := newKafka(w.cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		k.err = err
 		return
@@ -247,7 +264,12 @@ func askKafka(ctx context.Context, w *facts) {
 }
 
 func askRegistry(ctx context.Context, w *facts) {
-	encoder, err := newEncoder(w.cfg)
+	registry, err := newRegistry(w.cfg)
+	if err != nil {
+		w.registry.err = err
+		return
+	}
+	encoder, err := newEncoder(w.cfg, registry)
 	if err != nil {
 		w.registry.err = err
 		return

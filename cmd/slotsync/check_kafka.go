@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -342,7 +341,7 @@ func createTopic(ctx context.Context, cfg *config) *finding {
 	}
 	topic := cfg.Kafka.Topic
 	f := func() finding {
-		kafka, err := newKafka(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		kafka, err := newKafka(cfg, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return fail("correct the setting", "%s", err)
 		}

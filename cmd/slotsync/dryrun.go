@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slotsync/slotsync/cache"
 	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
@@ -21,15 +20,19 @@ import (
 func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, stdout io.Writer) (err error) {
 	watch := newObserver(cfg, log, startMetrics(noMetrics()), screen)
 	defer closeInto(&err, watch.stats, "close metrics")
-	w, reader, closeAll, err := rehearsal(ctx, cfg, log, watch)
+	out, err := connect(cfg, log, watch)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeAll()) }()
+	defer closeInto(&err, out, "close connections")
+	cluster, err := out.kafka.ClusterID(ctx)
+	if err != nil {
+		return fmt.Errorf("find the kafka cluster: %w", err)
+	}
 
 	page := bufio.NewWriter(stdout)
-	diff := differ{reader: reader}
-	rep, err := w.Preview(ctx, func(p shiftsync.Plan) error {
+	diff := differ{reader: publish.NewReader(out.kafka, out.registry)}
+	rep, err := out.worker(cfg, cluster).Preview(ctx, func(p shiftsync.Plan) error {
 		_, err := fmt.Fprintln(page, diff.line(ctx, p))
 		return err
 	})
@@ -43,60 +46,6 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 		counted(diff.fresh+diff.changed+diff.schema+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
 		grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
 	return page.Flush()
-}
-
-// rehearsal connects a worker that is to decide and nothing else.
-func rehearsal(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (w *shiftsync.Worker, r *publish.Reader, closeAll func() error, err error) {
-	var open []io.Closer
-	closeAll = func() error {
-		var errs []error
-		for _, c := range slices.Backward(open) {
-			errs = append(errs, c.Close())
-		}
-		return errors.Join(errs...)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeAll())
-		}
-	}()
-	source, err := newSource(cfg, log, watch)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	open = append(open, source)
-	registry, err := newRegistry(cfg)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	encoder, err := newEncoder(cfg)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	kafka, err := newKafka(cfg, log)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	open = append(open, kafka)
-	cluster, err := kafka.ClusterID(ctx)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("find the kafka cluster: %w", err)
-	}
-	redis, err := cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal()})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	open = append(open, redis)
-	return &shiftsync.Worker{
-		Source:       source,
-		Encoder:      encoder,
-		Publisher:    kafka,
-		Store:        cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name), cache.Keep(cfg.Redis.Expire)),
-		DaysPrior:    cfg.Sync.DaysPrior,
-		DaysAhead:    cfg.Sync.DaysAhead,
-		Partition:    partitioning(cfg),
-		AcceptLayout: cfg.AcceptLayout,
-	}, publish.NewReader(kafka, registry), closeAll, nil
 }
 
 // differ tells in what a shift differs from its last record.

@@ -132,11 +132,11 @@ func openStore(ctx context.Context, cfg *config, log *slog.Logger) (store *cache
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the kafka cluster: %w", err)
 	}
-	redis, err := cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal()})
+	redis, err := newRedis(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	return cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name)), redis.Close, nil
+	return newStore(cfg, redis, cluster), redis.Close, nil
 }
 
 // choose returns the ids that are selected, and how many of them are known to have ended before the window begins. Of

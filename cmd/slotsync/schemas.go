@@ -57,7 +57,7 @@ func registerSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
 	if err := judge(subjects, io.Discard); err != nil {
 		return fmt.Errorf("nothing was registered: %w", err)
 	}
-	encoder, err := newEncoder(&willing)
+	encoder, err := connectEncoder(&willing)
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,16 @@ func registerSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
 	return err
 }
 
+func connectEncoder(cfg *config) (*publish.Avro, error) {
+	registry, err := newRegistry(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newEncoder(cfg, registry)
+}
+
 func prospects(ctx context.Context, cfg *config) ([]publish.Prospect, error) {
-	encoder, err := newEncoder(cfg)
+	encoder, err := connectEncoder(cfg)
 	if err != nil {
 		return nil, err
 	}

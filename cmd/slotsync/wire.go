@@ -15,42 +15,84 @@ import (
 	"github.com/slotsync/slotsync/wiw"
 )
 
-// work connects the adapters with the core and runs it: one pass, or passes until ctx ends.
+// work runs a worker: one pass, or passes until ctx ends.
 func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (err error) {
-	source, err := newSource(cfg, log, watch)
+	out, err := connect(cfg, log, watch)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, source, "close the API's connections")
-
-	encoder, err := newEncoder(cfg)
-	if err != nil {
-		return err
-	}
-	kafka, err := newKafka(cfg, log)
-	if err != nil {
-		return err
-	}
-	defer closeInto(&err, kafka, "close Kafka's connections")
-
-	redis, err := cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal(), Warn: func(text string) { log.Warn("redis", "warning", text) }})
-	if err != nil {
-		return fmt.Errorf("redis: %w", err)
-	}
-	defer closeInto(&err, redis, "close Redis' connections")
-
-	cluster, err := findCluster(ctx, cfg, kafka, watch)
+	defer closeInto(&err, out, "close connections")
+	cluster, err := findCluster(ctx, cfg, out.kafka, watch)
 	if err != nil || cluster == "" {
 		return err
 	}
-	warnOfStranded(ctx, cfg, redis, cluster, log)
-	store := cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name), cache.Keep(cfg.Redis.Expire))
-	w := &shiftsync.Worker{
-		Source:    source,
-		Encoder:   encoder,
-		Publisher: kafka,
-		Store:     store,
-		Observer:  watch,
+	warnOfStranded(ctx, cfg, out.redis, cluster, log)
+	w := out.worker(cfg, cluster)
+	w.Observer = watch
+	if cfg.Once {
+		_, err := w.RunOnce(ctx)
+		return told(err) // as the end of the pass
+	}
+	return runUntilMoved(ctx, w, out.kafka)
+}
+
+// outside is all that a worker works with.
+type outside struct {
+	source   *source
+	registry *publish.Registry
+	encoder  *publish.Avro
+	kafka    *publish.Kafka
+	redis    cache.Client
+}
+
+// connect makes the adapters from the settings. It asks nobody yet.
+func connect(cfg *config, log *slog.Logger, watch *observer) (out *outside, err error) {
+	out = &outside{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.Close())
+		}
+	}()
+	if out.source, err = newSource(cfg, log, watch); err != nil {
+		return out, err
+	}
+	if out.registry, err = newRegistry(cfg); err != nil {
+		return out, err
+	}
+	if out.encoder, err = newEncoder(cfg, out.registry); err != nil {
+		return out, err
+	}
+	if out.kafka, err = newKafka(cfg, log); err != nil {
+		return out, err
+	}
+	if out.redis, err = newRedis(cfg, log); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+// Close ends the connections to all.
+func (o *outside) Close() error {
+	var errs []error
+	if o.redis != nil {
+		errs = append(errs, o.redis.Close())
+	}
+	if o.kafka != nil {
+		errs = append(errs, o.kafka.Close())
+	}
+	if o.source != nil {
+		errs = append(errs, o.source.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// worker joins the adapters with the core, for the destination in a Kafka cluster. Nobody observes it yet.
+func (o *outside) worker(cfg *config, cluster string) *shiftsync.Worker {
+	return &shiftsync.Worker{
+		Source:    o.source,
+		Encoder:   o.encoder,
+		Publisher: o.kafka,
+		Store:     newStore(cfg, o.redis, cluster),
 
 		Name:          workerName(),
 		DaysPrior:     cfg.Sync.DaysPrior,
@@ -64,11 +106,14 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 		Partition:     partitioning(cfg),
 		AcceptLayout:  cfg.AcceptLayout,
 	}
-	if cfg.Once {
-		_, err := w.RunOnce(ctx)
-		return told(err) // as the end of the pass
-	}
-	return runUntilMoved(ctx, w)
+}
+
+func newRedis(cfg *config, log *slog.Logger) (cache.Client, error) {
+	return cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal(), Warn: func(text string) { log.Warn("redis", "warning", text) }})
+}
+
+func newStore(cfg *config, redis cache.Client, cluster string) *cache.Redis {
+	return cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name), cache.Keep(cfg.Redis.Expire))
 }
 
 // source is the API, and the session that it is read in.
@@ -109,11 +154,13 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) 
 func newRegistry(cfg *config) (*publish.Registry, error) {
 	registry, err := publish.NewRegistry(cfg.Registry.URL.Reveal(), publish.RegistryOptions{
 		Login: func() (publish.Credentials, error) {
-			switch {
-			case cfg.Registry.Username != "":
-				return publish.BasicCredentials(cfg.Registry.Username, cfg.Registry.Password.Reveal()), nil
-			case !cfg.Registry.Token.Empty():
-				return publish.BearerCredentials(cfg.Registry.Token.Reveal()), nil
+			if cfg.Registry.Username != "" {
+				password, err := cfg.Registry.Password.Fresh()
+				return publish.BasicCredentials(cfg.Registry.Username, password), err
+			}
+			if !cfg.Registry.Token.Empty() {
+				token, err := cfg.Registry.Token.Fresh()
+				return publish.BearerCredentials(token), err
 			}
 			return publish.Credentials{}, nil
 		},
@@ -124,11 +171,7 @@ func newRegistry(cfg *config) (*publish.Registry, error) {
 	return registry, nil
 }
 
-func newEncoder(cfg *config) (*publish.Avro, error) {
-	registry, err := newRegistry(cfg)
-	if err != nil {
-		return nil, err
-	}
+func newEncoder(cfg *config, registry *publish.Registry) (*publish.Avro, error) {
 	encoder, err := publish.NewAvro(registry, cfg.Kafka.Topic, publish.AvroOptions{
 		Namespace: cfg.Kafka.SchemaName,
 		Register:  cfg.Registry.Register,
@@ -194,10 +237,10 @@ func warnOfStranded(ctx context.Context, cfg *config, redis cache.Client, cluste
 
 // runUntilMoved runs the worker until ctx ends, or until the brokers turn out to be those of another cluster: what is
 // remembered then belongs to another destination, and the program has to begin anew.
-func runUntilMoved(ctx context.Context, w *shiftsync.Worker) error {
+func runUntilMoved(ctx context.Context, w *shiftsync.Worker, kafka *publish.Kafka) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	w.Observer = movedObserver{w.Observer, end}
+	w.Observer = brokerObserver{w.Observer, kafka, end}
 	err := w.Run(ctx)
 	if moved := context.Cause(ctx); errors.Is(moved, publish.ErrOtherCluster) {
 		return errors.Join(told(moved), err) // with the pass that met it
@@ -205,17 +248,23 @@ func runUntilMoved(ctx context.Context, w *shiftsync.Worker) error {
 	return err
 }
 
-// movedObserver ends the work when a pass has met another cluster.
-type movedObserver struct {
+// brokerObserver ends the work when a pass has met another cluster, and leaves the brokers alone once the lease is lost.
+type brokerObserver struct {
 	shiftsync.Observer
-	end context.CancelCauseFunc
+	kafka *publish.Kafka
+	end   context.CancelCauseFunc
 }
 
-func (m movedObserver) Done(rep shiftsync.Report, err error) {
-	m.Observer.Done(rep, err)
+func (b brokerObserver) Done(rep shiftsync.Report, err error) {
+	b.Observer.Done(rep, err)
 	if errors.Is(err, publish.ErrOtherCluster) {
-		m.end(err)
+		b.end(err)
 	}
+}
+
+func (b brokerObserver) Lost() {
+	b.Observer.Lost()
+	b.kafka.Rest()
 }
 
 func partitioning(cfg *config) string {
