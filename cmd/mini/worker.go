@@ -58,13 +58,17 @@ func process(ctx, patience context.Context, path string, args, env []string, lin
 		}
 		time.AfterFunc(stopWithin, giveUp)
 	})()
-	if err := cmd.Wait(); err != nil {
-		if patience.Err() != nil {
-			return fmt.Errorf("the worker did not stop and was killed: %w", err)
-		}
-		return fmt.Errorf("the worker: %w", err)
+	err := cmd.Wait()
+	status, known := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case err == nil:
+		return nil
+	case patience.Err() != nil:
+		return fmt.Errorf("the worker did not stop and was killed: %w", err)
+	case ctx.Err() != nil && known && status.Signaled() && status.Signal() == syscall.SIGTERM:
+		return nil // it was asked to stop before it had learned to listen
 	}
-	return nil
+	return fmt.Errorf("the worker: %w", err)
 }
 
 // lineWriter hands on what is written to it, line by line, until nobody is left to wait for.
