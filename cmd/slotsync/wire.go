@@ -179,25 +179,27 @@ func warnOfStranded(ctx context.Context, cfg *config, redis cache.Client, cluste
 func runUntilMoved(ctx context.Context, w *shiftsync.Worker) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	w.Observer = movedObserver{w.Observer, end}
+	w.Publisher = movedPublisher{w.Publisher, end}
 	err := w.Run(ctx)
 	if moved := context.Cause(ctx); errors.Is(moved, publish.ErrOtherCluster) {
-		return errors.Join(told(moved), err) // with the pass that met it
+		return errors.Join(moved, err)
 	}
 	return err
 }
 
-// movedObserver ends the work when a pass has met another cluster.
-type movedObserver struct {
-	shiftsync.Observer
+// movedPublisher ends the work when it meets another cluster. The pass itself would not: to it the broker is away, which
+// is no trouble as long as nothing has to be published.
+type movedPublisher struct {
+	shiftsync.Publisher
 	end context.CancelCauseFunc
 }
 
-func (m movedObserver) Done(rep shiftsync.Report, err error) {
-	m.Observer.Done(rep, err)
+func (m movedPublisher) Topic(ctx context.Context) (shiftsync.Topic, error) {
+	topic, err := m.Publisher.Topic(ctx)
 	if errors.Is(err, publish.ErrOtherCluster) {
 		m.end(err)
 	}
+	return topic, err
 }
 
 func partitioning(cfg *config) string {
