@@ -26,6 +26,7 @@ const (
 	metricPending      = "shifts.pending"
 	metricRequest      = "wiw.request.duration"
 	metricLimit        = "wiw.limit.remaining"
+	metricUnknownDates = "wiw.dates.unknown"
 	metricActive       = "worker.active"
 	startingEvent      = "slot_sync is starting"
 	startingEventTag   = "application_start"
@@ -58,6 +59,7 @@ func metricList() []metric {
 		{metricPending, "gauge", "shifts", "", "shifts waiting for their acknowledgement after a pass"},
 		{metricRequest, "timing", "ms", "status_class: 2xx, 3xx, 4xx, 5xx or error, for no answer", "how long the API took to answer a request"},
 		{metricLimit, "gauge", "requests", "", "what is left of the API's rate limit, where it tells"},
+		{metricUnknownDates, "count", "dates", "", "dates in a form that is not known, read as no date"},
 		{metricActive, "gauge", "workers", "", "1 if this worker holds the lease, 0 if it stands by"},
 	}
 }
@@ -183,6 +185,9 @@ func (m *metrics) request(class string, took time.Duration) {
 
 // remaining notes how many requests the API says are left.
 func (m *metrics) remaining(n int) { m.client.Gauge(metricLimit, float64(n), nil, 1) }
+
+// unknownDate counts a date that could not be read.
+func (m *metrics) unknownDate() { m.count(metricUnknownDates, 1) }
 
 // keepTelling repeats the gauges that must not stand still when a pass does.
 func (m *metrics) keepTelling() {

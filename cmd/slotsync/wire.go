@@ -90,6 +90,7 @@ func newSource(cfg *config, log *slog.Logger, stats *metrics) (*wiw.Client, erro
 		OnNotice: func(n wiw.Notice) {
 			log.Warn("when i work: "+n.Text, "field", n.Field, "form", n.Form)
 		},
+		OnUnknownDate: stats.unknownDate,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("when i work: %w", err)
