@@ -33,10 +33,10 @@ func (e *serverError) Error() string {
 	// What follows these words, in the server's answer to a command that it does not know, is our data.
 	said, _, _ := strings.Cut(e.err.Error(), ", with args beginning with")
 	text += ": " + strings.TrimPrefix(said, "redis: ")
-	if e.advice != "" {
-		text += "; " + e.advice
+	if e.advice == "" {
+		return text
 	}
-	return text
+	return strings.TrimSuffix(text, ".") + "; " + e.advice
 }
 
 func (e *serverError) Unwrap() error { return e.err }

@@ -62,7 +62,7 @@ func (r *Redis) Bound(ctx context.Context) (l shiftsync.Layout, err error) {
 	defer cancel()
 	fields, err := r.client.HGetAll(ctx, r.key.layout).Result()
 	if err != nil {
-		return l, fmt.Errorf("hgetall layout: %w", explain(r.client, err))
+		return l, explain(r.client, err)
 	}
 	l.Fixed = fields["fixed"]
 	for _, field := range []struct {
@@ -92,7 +92,7 @@ func (r *Redis) Ends(ctx context.Context) (map[int]int64, error) {
 	defer cancel()
 	fields, err := r.client.HGetAll(ctx, r.key.ends).Result()
 	if err != nil {
-		return nil, fmt.Errorf("hgetall ends: %w", explain(r.client, err))
+		return nil, explain(r.client, err)
 	}
 	ends := make(map[int]int64, len(fields))
 	for field, value := range fields {

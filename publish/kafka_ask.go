@@ -39,7 +39,8 @@ func ask[T any](ctx context.Context, limit time.Duration, what string, do func(c
 	case ctx.Err() != nil:
 		return answer, fmt.Errorf("%s: %w: after %d attempts: %w", what, ctx.Err(), tries, last)
 	default:
-		return answer, fmt.Errorf("%s: gave up after %d attempts: %w", what, tries, last)
+		// The time, not the attempts, whose number differs: the same trouble has the same text, and is told once.
+		return answer, fmt.Errorf("%s: gave up after %s: %w", what, limit, last)
 	}
 }
 

@@ -117,6 +117,7 @@ type pass struct {
 	schemas Schemas
 	notices []string
 	swept   int
+	away    bool // the broker did not answer when the pass began: what changed is collected, and waits for the next pass
 
 	answers chan *answer // those that are not in use
 	batches chan *batch  // those that are not in use
@@ -175,6 +176,7 @@ func (p *pass) stage(ctx context.Context, fail func(error), in <-chan *batch, do
 func (p *pass) inspect(ctx context.Context) error {
 	topic, err := p.Publisher.Topic(ctx)
 	if err != nil {
+		p.away = true
 		return p.withoutBroker(fmt.Errorf("look at topic: %w", err))
 	}
 	p.t.maxRecord = topic.MaxRecordBytes
@@ -208,6 +210,9 @@ func (p *pass) inspect(ctx context.Context) error {
 
 // settle takes over, and sends again what stands in an intent that no batch in hand will end.
 func (p *pass) settle(stop, ctx context.Context) error {
+	if p.away {
+		return nil
+	}
 	takeover := p.t.term.Claim == "" || p.t.displaced.Load()
 	if !takeover && !p.t.doubt.Load() {
 		if err := p.Publisher.Renew(ctx); err != nil {
@@ -286,6 +291,10 @@ func (p *pass) intend(ctx context.Context, b *batch) error {
 // publish hands the batch to the broker. That the broker does not take it is no error: it has been collected.
 func (p *pass) publish(ctx context.Context, b *batch) error {
 	if len(b.intents) == 0 {
+		return nil
+	}
+	if p.away {
+		p.t.doubt.Store(true)
 		return nil
 	}
 	b.records = b.records[:0]

@@ -43,10 +43,12 @@ type Config struct {
 	MaxBytes  int64         // cap on one answer, decompressed; default 2 GiB
 	Timeout   time.Duration // longest wait for a byte while one is being waited for; default 30 s
 
-	// OnResponse is told of every attempt, OnNotice of what an operator should hear once. Both may be nil, may be
-	// called from several goroutines, and must not block.
-	OnResponse func(Response)
-	OnNotice   func(Notice)
+	// OnResponse is told of every attempt, OnNotice of what an operator should hear once, OnUnknownDate of each date in
+	// a form that nobody told us of, which is read as no date. Each may be nil, may be called from several goroutines,
+	// and must not block.
+	OnResponse    func(Response)
+	OnNotice      func(Notice)
+	OnUnknownDate func()
 
 	// Transport replaces the HTTP connection, for tests. It must end a response's body when the request's context
 	// ends.
@@ -106,7 +108,7 @@ func New(cfg Config) (*Client, error) {
 		maxBytes: cmp.Or(cfg.MaxBytes, 2<<30),
 		timeout:  cmp.Or(cfg.Timeout, 30*time.Second),
 		observe:  cfg.OnResponse,
-		notes:    notes{tell: cfg.OnNotice},
+		notes:    notes{tell: cfg.OnNotice, date: cfg.OnUnknownDate},
 		hold:     hold{least: 30 * time.Second, most: 15 * time.Minute},
 	}
 	perMinute := cmp.Or(cfg.Rate, 60)
@@ -188,9 +190,6 @@ func (c *Client) Close() error {
 	}
 	return nil
 }
-
-// UnknownDates returns how many dates in a form that nobody told us of were read as "no date".
-func (c *Client) UnknownDates() int64 { return c.notes.dates.Load() }
 
 // Read hands on the shifts of a window, which is asked for in whole seconds and, if it is long, in several requests.
 // What the API answers instead of a list is a *StatusError. While the API wants to be left alone, Read returns that

@@ -2,7 +2,6 @@ package wiw
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -16,8 +15,8 @@ type Notice struct {
 
 // notes keeps notices from being told twice.
 type notes struct {
-	tell  func(Notice)
-	dates atomic.Int64 // in unknown forms
+	tell func(Notice)
+	date func() // called for each one in an unknown form
 
 	mu   sync.Mutex // guards told
 	told map[Notice]bool
@@ -49,7 +48,9 @@ func (n *notes) unknownField(within string, name []byte) {
 }
 
 func (n *notes) unknownDate(field string, v jsontext.Value) {
-	n.dates.Add(1)
+	if n.date != nil {
+		n.date()
+	}
 	n.once("the API sends a date in a form that is not known here; it is read as no date", field, shape(v))
 }
 

@@ -27,6 +27,7 @@ const (
 	metricRequest      = "wiw.request.duration"
 	metricLimit        = "wiw.limit.remaining"
 	metricToken        = "wiw.token.remaining"
+	metricUnknownDates = "wiw.dates.unknown"
 	metricActive       = "worker.active"
 	startingEvent      = "slot_sync is starting"
 	startingEventTag   = "application_start"
@@ -60,6 +61,7 @@ func metricList() []metric {
 		{metricRequest, "timing", "ms", "status_class: 2xx, 3xx, 4xx, 5xx or error, for no answer", "how long the API took to answer a request"},
 		{metricLimit, "gauge", "requests", "", "what is left of the API's rate limit, where it tells"},
 		{metricToken, "gauge", "seconds", "", "until the session token ends, below 0 when it has; none if the token does not say"},
+		{metricUnknownDates, "count", "dates", "", "dates in a form that is not known, read as no date"},
 		{metricActive, "gauge", "workers", "", "1 if this worker holds the lease, 0 if it stands by"},
 	}
 }
@@ -194,6 +196,9 @@ func (m *metrics) remaining(n int) { m.client.Gauge(metricLimit, float64(n), nil
 func (m *metrics) tokenLeft(left time.Duration) {
 	m.client.Gauge(metricToken, left.Seconds(), nil, 1)
 }
+
+// unknownDate counts a date that could not be read.
+func (m *metrics) unknownDate() { m.count(metricUnknownDates, 1) }
 
 // keepTelling repeats the gauges that must not stand still when a pass does.
 func (m *metrics) keepTelling() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -316,6 +317,7 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m.request("2xx", time.Second)
 	m.remaining(59)
 	m.tokenLeft(time.Hour)
+	m.unknownDate()
 	all := shiftsync.Tally{}
 	for v, i := reflect.ValueOf(&all).Elem(), 0; i < v.NumField(); i++ {
 		v.Field(i).SetInt(1)
@@ -340,6 +342,25 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	}
 	if !maps.Equal(sent, listed) {
 		t.Errorf("sent\n%s\nlisted\n%s", keys(sent), keys(listed))
+	}
+}
+
+func TestDatesInUnknownFormsAreCounted(t *testing.T) {
+	m, r := recording(t)
+	cfg := loadOK(t, minimal(nil))
+	source, err := newSource(cfg, quiet(), newObserver(cfg, quiet(), m, newScreen(io.Discard)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	for range 3 {
+		raw := `{"id":5,"start_time":1537961098,"end_time":1537961098,"created_at":"in spring"}`
+		if err := source.Parse([]byte(raw), new(shiftsync.Shift)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.sums[metricUnknownDates]; got != 3 {
+		t.Errorf("got %d, want 3: each time", got)
 	}
 }
 

@@ -144,6 +144,7 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) 
 		OnNotice: func(n wiw.Notice) {
 			log.Warn("when i work", "warning", n.Text, "field", n.Field, "form", n.Form)
 		},
+		OnUnknownDate: watch.stats.unknownDate,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("when i work: %w", err), session.Close())
