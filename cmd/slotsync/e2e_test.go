@@ -241,6 +241,7 @@ func TestTheTopicFollowsTheAPI(t *testing.T) {
 
 // What the program does when something is wrong, as an operator meets it.
 func TestAFaultHasItsExitCode(t *testing.T) {
+	t.Parallel()
 	const nothing = "127.0.0.1:1" // nobody listens there
 	for _, c := range []struct {
 		claim    string

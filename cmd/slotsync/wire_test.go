@@ -149,6 +149,7 @@ func (s *scene) spoil(n int) {
 
 // What a setting does is seen from outside: a value that gets lost on its way through the wiring must fail here.
 func TestEverySettingHasItsEffect(t *testing.T) {
+	t.Parallel()
 	const days = 24 * time.Hour
 	for _, c := range []struct {
 		setting string
@@ -376,6 +377,7 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 }
 
 func TestMetricsGoWhereTheSettingsSay(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		claim string
 		env   func(host, port string) env
@@ -493,6 +495,7 @@ func (r *running) end() int {
 }
 
 func TestTheLoopFollowsItsSettings(t *testing.T) {
+	t.Parallel()
 	t.Run("SYNC_SLEEP_PERIOD_SECONDS lies between two passes", func(t *testing.T) {
 		t.Parallel()
 		r := inLoop(t, start(t, world.Options{Shifts: 20}), env{"SYNC_SLEEP_PERIOD_SECONDS": "1"})
