@@ -3,8 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"log/slog"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
