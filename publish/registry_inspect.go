@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/slotsync/slotsync/schemas"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
@@ -20,10 +21,12 @@ type Inspection struct {
 // SubjectState is a subject, and the choice that would be made in it.
 type SubjectState struct {
 	Subject  string
+	Ours     string        // our schema as one line; of a key that can be used as it is, that one
 	Latest   SchemaVersion // zero: there is none yet
 	Level    string        // of compatibility, such as BACKWARD; empty: not told
 	KeyType  string        // of a key that is there: the type of its id, or in words what else it is
 	Proposed bool          // our schema is not registered, would be, and the registry calls it compatible
+	Fits     bool          // our schema is registered, or could be as far as the registry tells
 	Refused  error         // why our schema, which is not registered, would not be; nil: nothing speaks against it
 	Use      shiftsync.SchemaID
 	Added    []string // fields that records would have and the latest version does not; nil without a latest version
@@ -46,8 +49,18 @@ func (a *Avro) Inspect(ctx context.Context) (*Inspection, error) {
 		s.Latest = latest
 		s.Level = a.registry.level(ctx, s.Subject)
 	}
+	in.Key.Ours, in.Value.Ours = schemas.Key(a.firstNamespace()), schemas.Value(a.firstNamespace())
 	if in.Key.Latest.ID != 0 {
 		in.Key.KeyType = keyType(in.Key.Latest)
+		switch in.Key.KeyType {
+		case "long":
+			in.Key.Ours = in.Key.Latest.Schema
+		case "int":
+			in.Key.Ours = longKey(in.Key.Latest.Schema)
+		}
+	}
+	if in.Value.Latest.ID != 0 {
+		in.Value.Ours = schemas.Value(a.valueNamespace(in.Value.Latest))
 	}
 
 	in.Key.Use, in.Key.Err = a.asking(&in.Key).chooseKey(ctx, in.Key.Subject)
@@ -56,6 +69,9 @@ func (a *Avro) Inspect(ctx context.Context) (*Inspection, error) {
 	if in.Value.Err == nil {
 		in.size, in.Value.Use, in.Value.Missing = value, value.id, value.missing
 		in.Value.Added = added(in.Value.Latest, value)
+	}
+	for _, s := range []*SubjectState{&in.Key, &in.Value} {
+		s.Fits = s.Refused == nil && s.Err == nil || errors.Is(s.Refused, errRegisterOff)
 	}
 	return in, ctx.Err()
 }
@@ -80,6 +96,16 @@ func (a *Avro) asking(s *SubjectState) *Avro {
 	return &dry
 }
 
+// wouldFit returns nil if the schema could become a version of the subject.
+func (a *Avro) wouldFit(ctx context.Context, subject, schema string, exists bool) error {
+	fits, err := a.registry.fits(ctx, subject, schema, exists)
+	if err == nil && !fits {
+		err = fmt.Errorf("%w: not compatible with the newest version", ErrRegistryRefused)
+	}
+	return err
+}
+
+// fits asks whether a schema could become a version of the subject, in which any can be the first.
 func (r *Registry) fits(ctx context.Context, subject, schema string, exists bool) (bool, error) {
 	if !exists {
 		return true, nil

@@ -18,7 +18,7 @@ const adviceOnRefusal = "see what `slotsync schemas show` prints, and let the su
 
 // showSchemas prints each schema as it would be registered, and what the registry has of its subject.
 func showSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
-	subjects, err := prospects(ctx, cfg)
+	subjects, _, err := inspect(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -39,22 +39,22 @@ func showSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
 
 // checkSchemas prints a line for each subject, and fails if one of our schemas is not registered and could not be.
 func checkSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
-	subjects, err := prospects(ctx, cfg)
+	subjects, notices, err := inspect(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return judge(subjects, stdout)
+	return judge(subjects, notices, stdout)
 }
 
 // registerSchemas registers both schemas, or none if it is known beforehand that one would be refused.
 func registerSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
 	willing := *cfg
 	willing.Registry.Register = true // that is what was asked for
-	subjects, err := prospects(ctx, &willing)
+	subjects, notices, err := inspect(ctx, &willing)
 	if err != nil {
 		return err
 	}
-	if err := judge(subjects, io.Discard); err != nil {
+	if err := judge(subjects, notices, io.Discard); err != nil {
 		return fmt.Errorf("nothing was registered: %w", err)
 	}
 	encoder, err := connectEncoder(&willing)
@@ -80,17 +80,21 @@ func connectEncoder(cfg *config) (*publish.Avro, error) {
 	return newEncoder(cfg, registry)
 }
 
-func prospects(ctx context.Context, cfg *config) ([]publish.Prospect, error) {
+// inspect returns the state of the key's and the value's subject, and what there is to say of the choice.
+func inspect(ctx context.Context, cfg *config) (subjects []publish.SubjectState, notices []string, err error) {
 	encoder, err := connectEncoder(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	key, value, err := encoder.Prospects(ctx)
-	return []publish.Prospect{key, value}, err
+	in, err := encoder.Inspect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []publish.SubjectState{in.Key, in.Value}, in.Notices, nil
 }
 
 // judge prints how each subject stands, and returns an error that says which of them are not well.
-func judge(subjects []publish.Prospect, stdout io.Writer) error {
+func judge(subjects []publish.SubjectState, notices []string, stdout io.Writer) error {
 	var faults []error
 	for _, p := range subjects {
 		if _, err := fmt.Fprintf(stdout, "%s: %s; %s\n", p.Subject, newest(p), outlook(p)); err != nil {
@@ -100,13 +104,13 @@ func judge(subjects []publish.Prospect, stdout io.Writer) error {
 		case p.Err != nil:
 			faults = append(faults, fmt.Errorf("%s: %w", p.Subject, p.Err))
 		case !p.Fits:
-			faults = append(faults, fmt.Errorf("%s: %s", p.Note, adviceOnRefusal))
+			faults = append(faults, fmt.Errorf("%s: %s", strings.Join(notices, "; "), adviceOnRefusal))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func newest(p publish.Prospect) string {
+func newest(p publish.SubjectState) string {
 	if p.Latest.ID == 0 {
 		return "no version yet"
 	}
@@ -114,15 +118,15 @@ func newest(p publish.Prospect) string {
 }
 
 // outlook says what would be written with.
-func outlook(p publish.Prospect) string {
+func outlook(p publish.SubjectState) string {
 	switch {
 	case p.Err != nil:
 		return "there is nothing to write with"
-	case p.ID == 0:
+	case p.Use == 0:
 		return "ours would be registered"
-	case p.Note != "":
-		return fmt.Sprintf("schema id %d would be used, which is not ours", p.ID)
+	case !p.Fits || p.Refused != nil:
+		return fmt.Sprintf("schema id %d would be used, which is not ours", p.Use)
 	default:
-		return fmt.Sprintf("schema id %d is used", p.ID)
+		return fmt.Sprintf("schema id %d is used", p.Use)
 	}
 }

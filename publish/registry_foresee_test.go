@@ -42,7 +42,7 @@ func tellCompatibility(t *testing.T, fake *srfake.Registry) {
 	})
 }
 
-func TestProspects(t *testing.T) {
+func TestInspectTellsWhetherOursFits(t *testing.T) {
 	const incompatible = `{"type":"record","name":"slot","namespace":"slots","fields":[{"name":"id","type":"long"},{"name":"notes","type":"boolean"}]}`
 	on, off := publish.AvroOptions{Register: true}, publish.AvroOptions{}
 	for _, tt := range []struct {
@@ -60,7 +60,7 @@ func TestProspects(t *testing.T) {
 		{"slot_sync's value, and no registering", off, []string{keyLong}, []string{schemas.Value2018("slots")}, 11, 21, true, true, "", "REGISTER_SCHEMAS is off", ""},
 		{"ours is an older version", on, []string{keyLong}, []string{schemas.Value("slots"), schemas.Value2018("slots")}, 11, 21, true, true, "", "", ""},
 		{"a value that cannot be evolved nor filled", on, []string{keyLong}, []string{incompatible}, 11, 0, true, false, "", "", "no version can be filled"},
-		{"a value that cannot be evolved, and an older one", on, []string{keyLong}, []string{schemas.Value2018("slots"), incompatible}, 11, 21, true, false, "", "not compatible with the newest version", ""},
+		{"a value that cannot be evolved, and an older one", on, []string{keyLong}, []string{schemas.Value2018("slots"), incompatible}, 11, 21, true, false, "", "not compatible with version 2", ""},
 		{"a key that is none of ours", on, []string{keyString}, nil, 0, 0, false, true, "not a record with the one field id", "", ""},
 		{"a key with an int that may not be evolved", on, []string{keyInt}, nil, 0, 0, false, true, "could not be evolved to long", "", ""},
 	} {
@@ -73,15 +73,16 @@ func TestProspects(t *testing.T) {
 				fake.SeedSchema("slots-value", i+1, 21+i, sr.Schema{Schema: s})
 			}
 			tellCompatibility(t, fake)
-			key, value, err := newAvro(t, fake.Handler(), "slots", tt.options).Prospects(t.Context())
+			in, err := newAvro(t, fake.Handler(), "slots", tt.options).Inspect(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if key.ID != tt.key || key.Fits != tt.keyFits || !says(key.Err, tt.keyErr) {
-				t.Errorf("key: got id %d, fits %v, error %v", key.ID, key.Fits, key.Err)
+			key, value, note := in.Key, in.Value, strings.Join(in.Notices, "; ")
+			if key.Use != tt.key || key.Fits != tt.keyFits || !says(key.Err, tt.keyErr) {
+				t.Errorf("key: got id %d, fits %v, error %v", key.Use, key.Fits, key.Err)
 			}
-			if value.ID != tt.value || value.Fits != tt.valueFits || !says(value.Err, tt.error) || !strings.Contains(value.Note, tt.note) || (value.Note == "") != (tt.note == "") {
-				t.Errorf("value: got id %d, fits %v, note %q, error %v", value.ID, value.Fits, value.Note, value.Err)
+			if value.Use != tt.value || value.Fits != tt.valueFits || !says(value.Err, tt.error) || !strings.Contains(note, tt.note) || (note == "") != (tt.note == "") {
+				t.Errorf("value: got id %d, fits %v, note %q, error %v", value.Use, value.Fits, note, value.Err)
 			}
 			if n := len(tt.values); n > 0 && (value.Latest.Version != n || value.Latest.ID != shiftsync.SchemaID(20+n)) || n == 0 && value.Latest.ID != 0 {
 				t.Errorf("value: got the newest version %+v", value.Latest)
@@ -98,11 +99,4 @@ func says(err error, part string) bool {
 		return err == nil
 	}
 	return err != nil && strings.Contains(err.Error(), part)
-}
-
-func TestProspectsWithoutRegistry(t *testing.T) {
-	broken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-	if _, _, err := newAvro(t, broken, "slots", publish.AvroOptions{}).Prospects(t.Context()); !says(err, "key subject slots-key: ") {
-		t.Errorf("got %v", err)
-	}
 }
