@@ -274,6 +274,15 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 			says(s, s.pass(nil).log, `"level":"WARN","msg":"kafka","warning":"NOT FENCED`)
 		}},
 
+		{"--once asks for the cluster once, and says that it was not found", func(s *scene) {
+			s.Kafka.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				return req.ResponseKind(), nil, true // and without an id
+			})
+			o := s.pass(env{"SYNC_SLEEP_PERIOD_SECONDS": "0"})
+			is(s, "exit", o.code, 1)
+			says(s, o.log, `"level":"ERROR","msg":"worker ended","err":"find the kafka cluster: `)
+		}},
+
 		{"SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD log in", func(s *scene) {
 			s.pass(env{"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "pw"})
 			is(s, "login", s.logins[0], "Basic "+base64.StdEncoding.EncodeToString([]byte("me:pw")))
