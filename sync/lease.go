@@ -107,7 +107,7 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 
 // lastStep is how long each of the two steps may take that a stop waits for to the last: to remember what was
 // acknowledged, and to give back the lease. Since the first is also taken while nobody stops, it has a floor.
-func (w *Worker) lastStep() time.Duration { return max(w.StopTimeout/6, 2*time.Second) }
+func (w *Worker) lastStep() time.Duration { return max(w.StopTimeout/6, time.Second) }
 
 // acquire asks for the lease until it has it. With patience, one error ends the waiting; without, it is told from time
 // to time and the asking goes on at the same pace, since the holder may die just when Redis is back.
