@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,11 +288,13 @@ func TestASchemaChangeGoesOutSlowlyAndRealChangesFirst(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- i.worker().Run(ctx) }()
 		synctest.Wait()
-		first := i.reports[0]
-		if first.SchemaOnly != 24_999 || first.Deferred != 24_999-10_000 || first.Changed != 1 || !errors.Is(i.done[0], shiftsync.ErrPending) {
-			t.Errorf("the first pass: got %+v, %v", first.Tally, i.done[0])
+		first, err := i.latest()
+		if first.SchemaOnly != 24_999 || first.Deferred != 24_999-10_000 || first.Changed != 1 || !errors.Is(err, shiftsync.ErrPending) {
+			t.Errorf("the first pass: got %+v, %v", first.Tally, err)
 		}
-		real, p := w.log[partitionOf(24_999)], partitionOf(24_999)
+		w.mu.Lock()
+		real, p := slices.Clone(w.log[partitionOf(24_999)]), partitionOf(24_999)
+		w.mu.Unlock()
 		if at := slices.IndexFunc(real, func(m message) bool { return m.content == "B" }); at != 25_000/2 {
 			t.Errorf("the real change is record %d of partition %d, want it right behind the %d of the first pass", at, p, 25_000/2)
 		}
@@ -426,14 +429,17 @@ func TestATopicThatIsGoneIsNotInStep(t *testing.T) {
 			done := make(chan error)
 			go func() { done <- worker.Run(ctx) }()
 			synctest.Wait()
-			topic.err = gone
+			topic.err.Store(&gone)
 			w.set(map[int64]string{1: "B"})
 			<-time.After(worker.Sleep + time.Second)
 			synctest.Wait()
-			if last := len(i.done) - 1; !errors.Is(i.done[last], gone) {
-				t.Errorf("got %v, want %v", i.done[last], gone)
+			if _, err := i.latest(); !errors.Is(err, gone) {
+				t.Errorf("got %v, want %v", err, gone)
 			}
-			if collected := len(w.intents) == 1; collected && errors.Is(gone, shiftsync.ErrOtherCluster) {
+			w.mu.Lock()
+			collected := len(w.intents) == 1
+			w.mu.Unlock()
+			if collected && errors.Is(gone, shiftsync.ErrOtherCluster) {
 				t.Error("what changed was collected for another destination")
 			}
 			stop()
@@ -445,12 +451,12 @@ func TestATopicThatIsGoneIsNotInStep(t *testing.T) {
 // topicOf has another answer than its Publisher about the topic.
 type topicOf struct {
 	shiftsync.Publisher
-	err error
+	err atomic.Pointer[error]
 }
 
 func (p *topicOf) Topic(ctx context.Context) (shiftsync.Topic, error) {
-	if p.err != nil {
-		return shiftsync.Topic{}, p.err
+	if err := p.err.Load(); err != nil {
+		return shiftsync.Topic{}, *err
 	}
 	return p.Publisher.Topic(ctx)
 }

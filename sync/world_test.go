@@ -801,6 +801,13 @@ func (i *incarnation) Done(r shiftsync.Report, err error) {
 	})
 }
 
+// latest returns how the last pass ended.
+func (i *incarnation) latest() (shiftsync.Report, error) {
+	i.gate.Lock()
+	defer i.gate.Unlock()
+	return i.reports[len(i.reports)-1], i.done[len(i.done)-1]
+}
+
 func (i *incarnation) note(what func()) {
 	i.gate.Lock()
 	defer i.gate.Unlock()

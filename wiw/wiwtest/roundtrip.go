@@ -27,6 +27,9 @@ func RoundTrip(h http.Handler, r *http.Request) (*http.Response, error) {
 					err = fmt.Errorf("handler panicked: %v", p)
 				}
 			}
+			if err == nil && ctx.Err() != nil {
+				err = context.Canceled // a handler that was cut off has not come to its end
+			}
 			w.WriteHeader(http.StatusOK)
 			_ = pipe.CloseWithError(err)
 			cancel()
