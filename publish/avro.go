@@ -85,14 +85,14 @@ func NewAvro(registry *Registry, topic string, o AvroOptions) (*Avro, error) {
 }
 
 // Prepare finds the schemas to write with, and registers ours where that is allowed. It then stays with them until a
-// refresh is due. Once it has succeeded it only fails with its context: what it found stays in use, with a notice.
-func (a *Avro) Prepare(ctx context.Context) (shiftsync.Schemas, error) {
+// refresh is due, or until it is to look anew. Once it has succeeded it only fails with its context: what it found stays in use, with a notice.
+func (a *Avro) Prepare(ctx context.Context, anew bool) (shiftsync.Schemas, error) {
 	for id, e := range a.earlier {
 		if e.err != nil {
 			delete(a.earlier, id)
 		}
 	}
-	if a.current.plan == nil || !time.Now().Before(a.due) {
+	if anew || a.current.plan == nil || !time.Now().Before(a.due) {
 		if err := a.look(ctx); err != nil {
 			return shiftsync.Schemas{}, fmt.Errorf("find schemas: %w", err)
 		}

@@ -176,7 +176,7 @@ func TestRecordRules(t *testing.T) {
 				tt.setup(t, fake)
 			}
 			a := newAvro(t, fake.Handler(), topic, tt.options)
-			found, err := a.Prepare(t.Context())
+			found, err := a.Prepare(t.Context(), false)
 			if tt.err != nil {
 				if err == nil {
 					t.Fatalf("no error, found %+v", found)
@@ -232,7 +232,7 @@ func TestRecordRules(t *testing.T) {
 			}
 
 			// Another start finds what this one left, and adds nothing.
-			again, err := newAvro(t, fake.Handler(), topic, tt.options).Prepare(t.Context())
+			again, err := newAvro(t, fake.Handler(), topic, tt.options).Prepare(t.Context(), false)
 			if err != nil || again.Key != found.Key || again.Value != found.Value {
 				t.Errorf("another start: %+v, %v; want %+v", again, err, found)
 			}
@@ -253,7 +253,7 @@ func TestForeignSubjects(t *testing.T) {
 	fake.SeedSchema("slots-key", 1, 1, sr.Schema{Schema: keyLong})
 	fake.SeedSchema("slots-value", 1, 2, sr.Schema{Schema: `{"type": "object"}`, Type: sr.TypeJSON})
 	refuse(fake, "slots-value", 409, "")
-	_, err := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{Register: true}).Prepare(t.Context())
+	_, err := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{Register: true}).Prepare(t.Context(), false)
 	if err == nil || !strings.Contains(err.Error(), "version 1: it is JSON, not Avro") {
 		t.Errorf("error %v", err)
 	}
@@ -302,7 +302,7 @@ func TestPrepareStaysWithWhatItFound(t *testing.T) {
 		<-time.After(10 * time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := a.Prepare(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := a.Prepare(ctx, false); !errors.Is(err, context.Canceled) {
 			t.Errorf("after the end of its context: %v", err)
 		}
 	})
@@ -338,7 +338,7 @@ func TestRegistryAwayAtTheFirstStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if _, err = a.Prepare(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err = a.Prepare(t.Context(), false); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v, want one of time", err)
 		}
 		if got := time.Since(start); got != 10*time.Second {

@@ -610,7 +610,7 @@ func TestOtherSchemas(t *testing.T) {
 				fake := srfake.NewRegistry()
 				fake.SeedSchema("slots-key", 1, 1, sr.Schema{Schema: schemas.Key("slots")})
 				fake.SeedSchema("slots-value", 1, 2, sr.Schema{Schema: schema})
-				_, err := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{}).Prepare(t.Context())
+				_, err := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{}).Prepare(t.Context(), false)
 				if err == nil || !strings.Contains(err.Error(), tt.why) {
 					t.Errorf("error %v, want %s", err, tt.why)
 				}
@@ -747,7 +747,7 @@ func FuzzSchema(f *testing.F) {
 			return value
 		})
 		a := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{})
-		if _, err := a.Prepare(t.Context()); err != nil {
+		if _, err := a.Prepare(t.Context(), false); err != nil {
 			return
 		}
 		for name, shift := range shapes(t) {

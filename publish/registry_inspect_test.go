@@ -95,7 +95,7 @@ func TestInspectForeseesTheChoice(t *testing.T) {
 			}
 
 			inspecting = false
-			chosen, err := a.Prepare(t.Context())
+			chosen, err := a.Prepare(t.Context(), false)
 			broken := errors.Join(in.Key.Err, in.Value.Err)
 			if (err == nil) != (broken == nil) || c.err != "" && (broken == nil || !strings.Contains(broken.Error(), c.err)) || c.err == "" && broken != nil {
 				t.Fatalf("foreseen %v, was %v, want %q", broken, err, c.err)

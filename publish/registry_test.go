@@ -52,7 +52,7 @@ func newAvro(t testing.TB, registry http.Handler, topic string, o publish.AvroOp
 
 func prepare(t testing.TB, a *publish.Avro) shiftsync.Schemas {
 	t.Helper()
-	s, err := a.Prepare(t.Context())
+	s, err := a.Prepare(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := a.Prepare(t.Context()); err == nil {
+			if _, err := a.Prepare(t.Context(), false); err == nil {
 				t.Error("prepare: no error")
 			}
 		})
@@ -369,6 +369,25 @@ func TestAddresses(t *testing.T) {
 	} {
 		if _, err := publish.NewRegistry(address, publish.RegistryOptions{}); (err == nil) != good {
 			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+func TestAnAnewLookDoesNotWaitForTheRefresh(t *testing.T) {
+	fake := srfake.NewRegistry()
+	fake.SeedSchema("slots-key", 1, 11, sr.Schema{Schema: keyLong})
+	fake.SeedSchema("slots-value", 1, 21, sr.Schema{Schema: schemas.Value2018("slots")})
+	a := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{})
+	for i, step := range []struct {
+		anew bool
+		want shiftsync.SchemaID
+	}{{false, 21}, {false, 21}, {true, 22}, {false, 22}} {
+		found, err := a.Prepare(t.Context(), step.anew)
+		if err != nil || found.Value != step.want {
+			t.Errorf("anew %v: got schema %d, %v, want %d", step.anew, found.Value, err, step.want)
+		}
+		if i == 0 { // somebody registers ours
+			fake.SeedSchema("slots-value", 2, 22, sr.Schema{Schema: schemas.Value("slots")})
 		}
 	}
 }

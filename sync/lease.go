@@ -31,6 +31,9 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("waited %s for the lease: it is held by %s", e.Waited, e.Holder)
 }
 
+// ErrNotReleased says that the lease could not be given back, so that the next worker has to wait for its end.
+var ErrNotReleased = errors.New("the lease was not given back, and ends by itself within 12 s")
+
 // tenure is one stretch of holding the lease, and what the worker knows only for as long as that.
 type tenure struct {
 	owner Owner
@@ -100,7 +103,7 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.lastStep())
 	defer cancel()
 	if e := w.Store.Release(bounded, t.owner); e != nil {
-		err = errors.Join(err, fmt.Errorf("release lease: %w", e))
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrNotReleased, e))
 	}
 	return err
 }

@@ -32,7 +32,7 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if p.window, err = WindowAround(began, w.DaysPrior, w.DaysAhead); err != nil {
 		return rep, err
 	}
-	if p.schemas, err = w.Encoder.Prepare(ctx); err != nil {
+	if p.schemas, err = w.Encoder.Prepare(ctx, p.takesOver()); err != nil {
 		return rep, fmt.Errorf("prepare schemas: %w", err)
 	}
 	if err := p.inspect(ctx); err != nil {
@@ -43,13 +43,17 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	}
 
 	w.Observer.Reading()
+	wanted, err := w.Store.Wanted(ctx, wantedLook)
+	if err != nil {
+		return rep, fmt.Errorf("look up wanted shifts: %w", err)
+	}
 	if err := p.stream(stop, ctx, false, p.readWindow); err != nil {
 		return rep, err
 	}
 	if err := p.republish(stop, ctx); err != nil {
 		return rep, err
 	}
-	if err := p.fetchWanted(stop, ctx); err != nil {
+	if err := p.fetchWanted(stop, ctx, wanted); err != nil {
 		return rep, err
 	}
 	if p.swept, err = w.Store.Sweep(ctx, t.term, max(w.Keep, p.window.End.Sub(p.window.Start))); err != nil {
@@ -208,12 +212,15 @@ func (p *pass) inspect(ctx context.Context) error {
 	return nil
 }
 
+// takesOver tells whether somebody else may have worked since this worker did.
+func (p *pass) takesOver() bool { return p.t.term.Claim == "" || p.t.displaced.Load() }
+
 // settle takes over, and sends again what stands in an intent that no batch in hand will end.
 func (p *pass) settle(stop, ctx context.Context) error {
 	if p.away {
 		return nil
 	}
-	takeover := p.t.term.Claim == "" || p.t.displaced.Load()
+	takeover := p.takesOver()
 	if !takeover && !p.t.doubt.Load() {
 		if err := p.Publisher.Renew(ctx); err != nil {
 			return p.withoutBroker(fmt.Errorf("renew epoch: %w", err))

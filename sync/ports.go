@@ -29,8 +29,9 @@ var ErrNoShift = errors.New("no such shift")
 
 // Encoder forms records.
 type Encoder interface {
-	// Prepare finds the schemas to write with and stays with them for some minutes. It is called before each pass.
-	Prepare(ctx context.Context) (Schemas, error)
+	// Prepare finds the schemas to write with and stays with them for some minutes, unless it is asked to look anew:
+	// another worker may have found newer ones meanwhile. It is called before each pass.
+	Prepare(ctx context.Context, anew bool) (Schemas, error)
 
 	// Encode appends the record's key and value to buf and points into at them; buf is returned grown. Raw is left
 	// to the caller. An error is about this shift alone and leaves buf at its old length.

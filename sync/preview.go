@@ -61,7 +61,7 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 	if v.rep.Window, err = WindowAround(now, v.DaysPrior, v.DaysAhead); err != nil {
 		return err
 	}
-	schemas, err := v.Encoder.Prepare(ctx)
+	schemas, err := v.Encoder.Prepare(ctx, true)
 	if err != nil {
 		return fmt.Errorf("prepare schemas: %w", err)
 	}

@@ -4,19 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // WantedBatch is how many shifts outside the window are read one by one in a pass, each of them a request.
 const WantedBatch = 30
 
-// fetchWanted reads one by one the shifts that somebody wants again and that the window did not bring. Trouble with
-// one of them is no trouble of the pass: what is wanted stays wanted.
-func (p *pass) fetchWanted(stop, ctx context.Context) error {
-	wanted, err := p.Store.Wanted(ctx, WantedBatch)
+// wantedLook is how many wishes are looked at in a pass.
+const wantedLook = 1000
+
+// fetchWanted reads one by one the shifts that were wanted when the pass began and that the window did not bring.
+// Trouble with one of them is no trouble of the pass: what is wanted stays wanted.
+func (p *pass) fetchWanted(stop, ctx context.Context, before []int64) error {
+	if len(before) == 0 {
+		return nil
+	}
+	wanted, err := p.Store.Wanted(ctx, wantedLook)
 	if err != nil {
 		return fmt.Errorf("look up wanted shifts: %w", err)
 	}
-	for _, id := range wanted {
+	wanted = slices.DeleteFunc(wanted, func(id int64) bool { return !slices.Contains(before, id) })
+	for _, id := range wanted[:min(len(wanted), WantedBatch)] {
 		var ofSource error
 		err := p.stream(stop, ctx, false, func(ctx context.Context, add adder) error {
 			ofSource = p.Source.ReadOne(ctx, id, add)

@@ -46,6 +46,31 @@ func TestAWishInTheMiddleOfAPassIsNotServedByWhatWasOnItsWay(t *testing.T) {
 	})
 }
 
+func TestAWishInTheMiddleOfAPassIsLeftToTheNextOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(50, "A"))
+		mustOnce(t, w)
+		i := &incarnation{world: w, name: "worker"}
+		i.before = func(n int) {
+			if n < len(i.names) && i.names[n] == "lookup" { // else it is none that counts
+				for id := range int64(50) {
+					w.want(id + 1)
+				}
+			}
+		}
+		if _, err := i.worker().RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := slices.Index(i.names, "read one"); n >= 0 {
+			t.Error("shifts that the next pass will see in the window were read one by one")
+		}
+		if rep := mustOnce(t, w); rep.Published != 50 {
+			t.Errorf("the next pass published %d, want all 50", rep.Published)
+		}
+	})
+}
+
 func TestAWishOutlivesTroubleAndEndsWithTheShift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -53,7 +53,7 @@ func (w *Worker) RunOnce(ctx context.Context) (rep Report, err error) {
 }
 
 // Run does a pass at once and then another one Sleep after the end of the last, until ctx ends. What fails is told
-// to the Observer and tried again. It returns nil, or what went wrong with stopping.
+// to the Observer and tried again. It returns nil, or what went wrong with stopping: ErrNotReleased, for one.
 func (w *Worker) Run(ctx context.Context) error {
 	for {
 		err := w.hold(ctx, 0, w.passes)

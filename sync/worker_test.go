@@ -255,6 +255,36 @@ func (d *deafLeases) Acquire(ctx context.Context, o shiftsync.Owner, ttl time.Du
 	return d.Store.Acquire(ctx, o, ttl)
 }
 
+// Another worker may have found newer schemas meanwhile: what it has published must not be written with the older ones.
+func TestATakeoverLooksForSchemasAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		r := run(t, w, "worker")
+		looks := func(claim string, want int) {
+			t.Helper()
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if r.looks != want {
+				t.Errorf("%s: looked %d times, want %d", claim, r.looks, want)
+			}
+		}
+		looks("at first", 1)
+		<-time.After(35 * time.Second)
+		looks("while it works on", 1)
+		w.mu.Lock()
+		w.lease.Owner = shiftsync.Owner{Token: "other", Name: "other"}
+		w.lease.until = time.Now().Add(13 * time.Second)
+		w.mu.Unlock()
+		<-time.After(30 * time.Second)
+		looks("after another worker had the lease", 2)
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestALostLeaseIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -178,6 +178,7 @@ type incarnation struct {
 	meanwhile func() // runs while this one is paused
 	before    func(step int)
 
+	looks    int // at the registry, anew
 	largest  int // bytes of records that stood in one buffer
 	asides   []string
 	standbys int
@@ -345,9 +346,12 @@ func (i *incarnation) Parse(raw []byte, into *shiftsync.Shift) error {
 
 // Encoder
 
-func (i *incarnation) Prepare(context.Context) (shiftsync.Schemas, error) {
+func (i *incarnation) Prepare(_ context.Context, anew bool) (shiftsync.Schemas, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if anew {
+		i.looks++
+	}
 	return shiftsync.Schemas{Key: 1, Value: i.schema}, nil
 }
 

@@ -82,6 +82,11 @@ func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
 	if _, stderr, code := invoke(t, w, map[string]string{"WIW_KEY": "wrong"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "401") {
 		t.Errorf("refused by the API: status %d\n%s", code, stderr)
 	}
+	for name, nobody := range map[string]string{"KAFKA_BROKERS": "127.0.0.1:1", "REDIS_HOST": "redis://127.0.0.1:1", "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": "http://127.0.0.1:1"} {
+		if _, stderr, code := invoke(t, w, map[string]string{name: nobody}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "127.0.0.1:1") {
+			t.Errorf("with nobody at %s: status %d\n%s", name, code, stderr)
+		}
+	}
 	for _, args := range [][]string{{"--dry-run"}, {"--once", "--republish", "all"}, {"--yes"}} {
 		if _, _, code := invoke(t, w, nil, args...); code != 2 {
 			t.Errorf("%v: status %d, want 2", args, code)

@@ -61,7 +61,7 @@ func registerSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	found, err := encoder.Prepare(ctx)
+	found, err := encoder.Prepare(ctx, false)
 	if err != nil {
 		return err
 	}

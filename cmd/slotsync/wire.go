@@ -33,7 +33,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 		_, err := w.RunOnce(ctx)
 		return told(err) // as the end of the pass
 	}
-	return runUntilMoved(ctx, w, out.kafka)
+	return runUntilMoved(ctx, w, out.kafka, log)
 }
 
 // outside is all that a worker works with.
@@ -238,13 +238,17 @@ func warnOfStranded(ctx context.Context, cfg *config, redis cache.Client, cluste
 
 // runUntilMoved runs the worker until ctx ends, or until the brokers turn out to be those of another cluster: what is
 // remembered then belongs to another destination, and the program has to begin anew.
-func runUntilMoved(ctx context.Context, w *shiftsync.Worker, kafka *publish.Kafka) error {
+func runUntilMoved(ctx context.Context, w *shiftsync.Worker, kafka *publish.Kafka, log *slog.Logger) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	w.Observer = brokerObserver{w.Observer, kafka, end}
 	err := w.Run(ctx)
 	if moved := context.Cause(ctx); errors.Is(moved, publish.ErrOtherCluster) {
 		return errors.Join(told(moved), err) // with the pass that met it
+	}
+	if errors.Is(err, shiftsync.ErrNotReleased) {
+		log.Warn("stopped with a loose end", "err", err) // which is no fault of the stop
+		return nil
 	}
 	return err
 }

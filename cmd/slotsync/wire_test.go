@@ -532,6 +532,19 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 			t.Errorf("the stop took %s, want 4 s\n%s", took, r.log.String())
 		}
 	})
+	t.Run("a stop that cannot give the lease back is a stop", func(t *testing.T) {
+		t.Parallel()
+		w := start(t, world.Options{Shifts: 20})
+		r := inLoop(t, w, nil)
+		r.said(`"msg":"pass done"`, 1)
+		w.Redis.SetError("LOADING Redis is loading the dataset in memory")
+		r.stop()
+		if code := r.end(); code != 0 {
+			t.Errorf("got exit %d, want 0: %v", code, r.err)
+		}
+		r.said(`the lease was not given back, and ends by itself`, 1)
+		w.Redis.SetError("")
+	})
 	t.Run("the start is told to metrics", func(t *testing.T) {
 		t.Parallel()
 		server := receive(t)
