@@ -51,9 +51,10 @@ func TestAWishInTheMiddleOfAPassIsLeftToTheNextOne(t *testing.T) {
 		w := newWorld()
 		w.set(many(50, "A"))
 		mustOnce(t, w)
+		w.stale = true // so that there is a step behind the lookup
 		i := &incarnation{world: w, name: "worker"}
 		i.before = func(n int) {
-			if n < len(i.names) && i.names[n] == "lookup" { // else it is none that counts
+			if n < len(i.names) && i.names[n] == "refresh" { // else it is none that counts
 				for id := range int64(50) {
 					w.want(id + 1)
 				}
