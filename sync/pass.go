@@ -32,10 +32,14 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if p.window, err = WindowAround(began, w.DaysPrior, w.DaysAhead); err != nil {
 		return rep, err
 	}
+	topic, err := p.look(ctx)
+	if err != nil {
+		return rep, err
+	}
 	if p.schemas, err = w.Encoder.Prepare(ctx, p.takesOver()); err != nil {
 		return rep, fmt.Errorf("prepare schemas: %w", err)
 	}
-	if err := p.inspect(ctx); err != nil {
+	if err := p.inspect(ctx, topic); err != nil {
 		return rep, err
 	}
 	if err := p.settle(stop, ctx); err != nil {
@@ -176,20 +180,31 @@ func (p *pass) stage(ctx context.Context, fail func(error), in <-chan *batch, do
 	}
 }
 
-// inspect compares the topic and its layout with what is remembered of them.
-func (p *pass) inspect(ctx context.Context) error {
+// look asks for the topic, before anything is registered for it.
+func (p *pass) look(ctx context.Context) (Topic, error) {
 	topic, err := p.Publisher.Topic(ctx)
 	if err != nil {
 		p.away = true
-		return p.withoutBroker(fmt.Errorf("look at topic: %w", err))
+		return topic, p.withoutBroker(fmt.Errorf("look at topic: %w", err))
 	}
 	p.t.maxRecord = topic.MaxRecordBytes
+	return topic, nil
+}
+
+// inspect compares the topic and its layout with what is remembered of them.
+func (p *pass) inspect(ctx context.Context, topic Topic) error {
+	if p.away {
+		return nil
+	}
 	layout := Layout{Partitions: len(topic.Ends), Fixed: p.Partition, KeySchema: p.schemas.Key}
 	if layout != p.t.layout {
+		if err := p.noticeLoss(ctx); err != nil {
+			return err
+		}
 		if err := p.Store.Bind(ctx, p.t.owner, layout, p.AcceptLayout); err != nil {
 			return fmt.Errorf("compare layout: %w", err)
 		}
-		p.t.layout = layout
+		p.t.layout, p.knewLayout = layout, true
 	}
 	acknowledged, err := p.Store.Ends(ctx)
 	if err != nil {
@@ -208,6 +223,22 @@ func (p *pass) inspect(ctx context.Context) error {
 		}
 		p.t.doubt.Store(true) // the broker forgot our sequences with the topic
 		break
+	}
+	return nil
+}
+
+// noticeLoss says so if nothing is left of what this worker had written in an earlier tenure.
+func (p *pass) noticeLoss(ctx context.Context) error {
+	if !p.knewLayout {
+		return nil
+	}
+	bound, err := p.Store.Bound(ctx)
+	if err != nil {
+		return fmt.Errorf("load layout: %w", err)
+	}
+	if bound == (Layout{}) {
+		p.notices = append(p.notices, "the store has forgotten all that this worker had written: the window is published again, and what was "+
+			"pending of shifts outside of it is lost; let it keep what it acknowledges")
 	}
 	return nil
 }

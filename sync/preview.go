@@ -116,8 +116,7 @@ func (v *preview) inspect(ctx context.Context, schemas Schemas) (maxRecord int, 
 	}
 	topic, err := v.Publisher.Topic(ctx)
 	if err != nil {
-		v.rep.Notices = append(v.rep.Notices, fmt.Sprintf("the broker does not answer, so that a pass could only collect: %v", err))
-		return 0, nil
+		return 0, fmt.Errorf("look at topic: %w", err)
 	}
 	now := Layout{Partitions: len(topic.Ends), Fixed: v.Partition, KeySchema: schemas.Key}
 	if err := v.refuse(v.bound.compare(now)); err != nil {

@@ -25,6 +25,8 @@ type Worker struct {
 	StopTimeout   time.Duration // longest from being asked to stop to the end
 	Partition     string        // Layout.Fixed
 	AcceptLayout  bool          // take a changed Layout for granted and republish
+
+	knewLayout bool // a layout was bound once; of the passes alone
 }
 
 // ErrPending says that a pass decided everything, and that something it decided is still to be published.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -282,6 +283,38 @@ func TestATakeoverLooksForSchemasAnew(t *testing.T) {
 		if err := r.stop(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+func TestALossOfEverythingIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		r := run(t, w, "worker")
+		<-time.After(time.Second)
+		w.mu.Lock()
+		empty := newWorld()
+		w.lease, w.term, w.shifts, w.intents, w.aside, w.layout, w.ends = empty.lease, empty.term, empty.shifts, empty.intents, empty.aside, empty.layout, empty.ends
+		w.mu.Unlock()
+		<-time.After(30 * time.Second)
+		synctest.Wait()
+		told := 0
+		r.note(func() {
+			for _, rep := range r.reports {
+				for _, notice := range rep.Notices {
+					if strings.Contains(notice, "has forgotten all") {
+						told++
+					}
+				}
+			}
+		})
+		if told != 1 {
+			t.Errorf("told %d times", told)
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		inStep(t, w)
 	})
 }
 

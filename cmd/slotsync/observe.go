@@ -71,7 +71,7 @@ func (o *observer) Standby(holder string) {
 func (o *observer) Lost() {
 	o.stats.holds(false, false)
 	o.health.lost()
-	o.log.Warn("lost the lease: it could not be renewed in time")
+	o.log.Warn("lost the lease: it could not be renewed in time, or Redis has forgotten it")
 }
 
 // Took logs the begin of a tenure.
