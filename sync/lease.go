@@ -41,6 +41,7 @@ type tenure struct {
 	lost  atomic.Bool
 
 	term      Term // Claim is empty until the worker has taken over
+	claiming  Term // a claim whose epoch was taken and that was not answered yet; Claim is empty: none
 	layout    Layout
 	maxRecord int // bytes; the last that the broker told
 	open      atomic.Int64

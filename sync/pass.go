@@ -248,31 +248,37 @@ func (p *pass) takesOver() bool { return p.t.term.Claim == "" || p.t.displaced.L
 
 // settle takes over, and sends again what stands in an intent that no batch in hand will end.
 func (p *pass) settle(stop, ctx context.Context) error {
-	if p.away {
-		return nil
-	}
-	takeover := p.takesOver()
-	if !takeover && !p.t.doubt.Load() {
-		if err := p.Publisher.Renew(ctx); err != nil {
-			return p.withoutBroker(fmt.Errorf("renew epoch: %w", err))
+	// A claim without an answer stands, perhaps. It is repeated as it is, since its epoch has been taken: even while the
+	// broker is away, or nothing could be collected in its name.
+	if p.t.claiming.Claim == "" || p.t.displaced.Load() {
+		if p.away {
+			return nil
 		}
-		return nil
+		if !p.takesOver() && !p.t.doubt.Load() {
+			if err := p.Publisher.Renew(ctx); err != nil {
+				return p.withoutBroker(fmt.Errorf("renew epoch: %w", err))
+			}
+			return nil
+		}
+		if err := p.Publisher.Begin(ctx, p.takesOver()); err != nil {
+			return p.withoutBroker(fmt.Errorf("begin epoch: %w", err))
+		}
+		p.t.claiming = Term{Owner: p.t.owner.Token, Claim: newToken()}
 	}
-	if err := p.Publisher.Begin(ctx, takeover); err != nil {
-		return p.withoutBroker(fmt.Errorf("begin epoch: %w", err))
-	}
-	next := Term{Owner: p.t.owner.Token, Claim: newToken()}
-	open, err := p.Store.Claim(ctx, next)
+	open, err := p.Store.Claim(ctx, p.t.claiming)
 	if err != nil {
 		p.t.doubt.Store(true)
 		return fmt.Errorf("claim intents: %w", err)
 	}
-	p.t.term, p.t.marks = next, newMark()
-	p.t.open.Store(int64(open))
-	p.t.doubt.Store(false)
-	p.t.displaced.Store(false)
-	if takeover {
+	if p.takesOver() {
 		p.Observer.Took(open)
+	}
+	p.t.term, p.t.claiming, p.t.marks = p.t.claiming, Term{}, newMark()
+	p.t.open.Store(int64(open))
+	p.t.doubt.Store(p.away)
+	p.t.displaced.Store(false)
+	if p.away {
+		return nil
 	}
 	if open == 0 {
 		return nil
@@ -304,7 +310,7 @@ func (p *pass) withoutBroker(err error) error {
 	if errors.Is(err, ErrFenced) {
 		p.t.displaced.Store(true)
 	}
-	if p.t.term.Claim == "" || p.t.displaced.Load() || p.t.Err() != nil {
+	if p.t.term.Claim == "" && p.t.claiming.Claim == "" || p.t.displaced.Load() || p.t.Err() != nil {
 		return err
 	}
 	p.suffer(err)

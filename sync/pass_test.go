@@ -485,6 +485,82 @@ func TestABadVersionIsToldOnceThoughAnOlderOneIsAcknowledgedLater(t *testing.T) 
 	})
 }
 
+// The claim stands in Redis though its answer was lost. What changes while the broker is away has to be collected in its name.
+func TestAnOutageIsCollectedThroughBehindALostClaim(t *testing.T) {
+	for _, f := range []fault{lostAnswer, noEffect} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(everyShift("A"))
+			claims := 0
+			i := &incarnation{world: w, name: "worker", plan: func(_ int, name string) fault {
+				if name != "claim" {
+					return ""
+				}
+				if claims++; claims == 2 {
+					return f
+				}
+				return ""
+			}}
+			worker := i.worker()
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- worker.Run(ctx) }()
+			<-time.After(time.Second)
+			set := func(away bool, content string) {
+				w.mu.Lock()
+				w.away = away
+				w.mu.Unlock()
+				w.set(map[int64]string{1: content})
+				<-time.After(30 * time.Second)
+				synctest.Wait()
+			}
+			w.mu.Lock()
+			w.onSend = func() { // B is not answered, so that the next pass has to claim anew
+				w.mu.Lock()
+				w.away, w.onSend = true, nil
+				w.mu.Unlock()
+			}
+			w.mu.Unlock()
+			w.set(map[int64]string{1: "B"})
+			<-time.After(12 * time.Second) // it goes out, in vain
+			w.mu.Lock()
+			w.away = false
+			w.mu.Unlock()
+			i.gate.Lock()
+			i.before = func(int) {
+				i.gate.Lock()
+				lost := claims == 2
+				i.gate.Unlock()
+				if lost {
+					w.mu.Lock()
+					w.away = true
+					w.mu.Unlock()
+				}
+			}
+			i.gate.Unlock()
+			<-time.After(15 * time.Second)
+			set(true, "C")
+			i.gate.Lock()
+			i.before = nil
+			i.gate.Unlock()
+			w.set(map[int64]string{1: gone})
+			<-time.After(15 * time.Second)
+			w.mu.Lock()
+			w.away = false
+			w.mu.Unlock()
+			<-time.After(30 * time.Second)
+			stop()
+			<-done
+			if claims < 3 {
+				t.Fatalf("%s: %d claims: nothing was provoked", f, claims)
+			}
+			if got := w.last(1); got != "C" {
+				t.Errorf("%s: ends on %q, C was seen while the broker was away: %v", f, got, w.history(1))
+			}
+		})
+	}
+}
+
 func TestAnotherLayoutIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -24,8 +24,8 @@ type Source interface {
 	Parse(raw []byte, into *Shift) error
 }
 
-// ErrNoShift says that there is no such shift.
-var ErrNoShift = errors.New("no such shift")
+// ErrNoShift says that there is no such shift, or that it is not to be had.
+var ErrNoShift = errors.New("no such shift to be had")
 
 // Encoder forms records.
 type Encoder interface {
@@ -138,8 +138,8 @@ type Term struct {
 // Ledger takes the steps of the protocol. Every step is atomic, answers ErrLeaseLost and changes nothing if the term
 // is not the current one, and gives the same answer when it is repeated.
 type Ledger interface {
-	// Claim makes next the current term and forgets what is remembered of all shifts with an open intent. It checks
-	// the lease only.
+	// Claim makes next the current term and then, before it returns, forgets what is remembered of all shifts with an
+	// open intent. It checks the lease only. After an error it is to be repeated with the same term.
 	Claim(ctx context.Context, next Term) (open int, err error)
 	// Open returns some of the open intents and a cursor for the next call; cursor 0 begins and, returned, ends.
 	// Each intent that stands from begin to end is returned at least once.

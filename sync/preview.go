@@ -13,7 +13,7 @@ type Plan struct {
 	Why    Why
 	Reason string // why it would be set aside
 	Known  Known  // what is known of the shift
-	Record Record // what would be published; empty if it would be set aside. Valid during the call
+	Record Record // what would be published, as far as it is known; valid during the call
 }
 
 // Why is the reason for a Plan.
@@ -25,6 +25,7 @@ const (
 	WhySchema                 // its content is the same, and would be written with another schema
 	WhyPending                // an intent stands
 	WhyAside                  // it cannot be made a record, and would be set aside
+	WhyWanted                 // somebody wants it again, and the window did not bring it: it would be read by itself
 )
 
 // Preview reads the window and tells of everything that a pass would publish or set aside. It writes nothing and
@@ -87,6 +88,9 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 	if err == nil {
 		err = v.round(ctx)
 	}
+	if err == nil {
+		err = v.wishes(ctx)
+	}
 	if err == nil && !v.met {
 		err = v.refuse(v.bound.compare(Layout{Account: mostOf(v.account)}))
 	}
@@ -103,6 +107,23 @@ func (v *preview) refuse(differs error) error {
 		return nil
 	}
 	return fmt.Errorf("a pass would be refused: %w", differs)
+}
+
+// wishes tells of shifts that are wanted again and that the window did not bring.
+func (v *preview) wishes(ctx context.Context) error {
+	wanted, err := v.Store.Wanted(ctx, wantedLook)
+	if err != nil {
+		return fmt.Errorf("look up wanted shifts: %w", err)
+	}
+	for _, id := range wanted {
+		if _, planned := v.planned[id]; planned {
+			continue
+		}
+		if err := v.tell(Plan{ID: id, Why: WhyWanted}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // inspect finds out whether a pass would be refused, or would publish everything anew.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -16,7 +17,7 @@ const wantedLook = 1000
 // fetchWanted reads one by one the shifts that were wanted when the pass began and that the window did not bring.
 // Trouble with one of them is no trouble of the pass: what is wanted stays wanted.
 func (p *pass) fetchWanted(stop, ctx context.Context, before []int64) error {
-	if len(before) == 0 {
+	if len(before) == 0 || int(p.t.open.Load()) >= p.PendingLimit {
 		return nil
 	}
 	wanted, err := p.Store.Wanted(ctx, wantedLook)
@@ -24,6 +25,8 @@ func (p *pass) fetchWanted(stop, ctx context.Context, before []int64) error {
 		return fmt.Errorf("look up wanted shifts: %w", err)
 	}
 	wanted = slices.DeleteFunc(wanted, func(id int64) bool { return !slices.Contains(before, id) })
+	// In any order: one that gives trouble each time must not stand before the others.
+	rand.Shuffle(len(wanted), func(i, j int) { wanted[i], wanted[j] = wanted[j], wanted[i] })
 	for _, id := range wanted[:min(len(wanted), WantedBatch)] {
 		var ofSource error
 		err := p.stream(stop, ctx, false, func(ctx context.Context, add adder) error {

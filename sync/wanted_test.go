@@ -73,6 +73,70 @@ func TestAWishInTheMiddleOfAPassIsLeftToTheNextOne(t *testing.T) {
 	})
 }
 
+func TestAWishForAnotherAccountsShiftEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		mustOnce(t, w)
+		w.outside[8], w.outside[9] = foreign, "X"
+		w.want(8, 9)
+		rep := mustOnce(t, w)
+		if w.last(8) != "" || w.last(9) != "X" || len(w.wanted) != 0 {
+			t.Errorf("records %v of the foreign one, %v of ours; wishes left: %v", w.history(8), w.history(9), w.wanted)
+		}
+		if len(rep.Notices) != 1 || !strings.Contains(rep.Notices[0], "shift 8") || !strings.Contains(rep.Notices[0], "account") {
+			t.Errorf("got the notices %q", rep.Notices)
+		}
+		w.want(8)
+		w.outside[8] = "bad"
+		mustOnce(t, w)
+		w.want(8) // its flight has ended, or this would wait for ever
+		w.outside[8] = "Y"
+		if mustOnce(t, w); w.last(8) != "Y" {
+			t.Errorf("shift 8 ends on %q", w.last(8))
+		}
+	})
+}
+
+func TestWishesWaitWhileThereIsNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		r := run(t, w, "worker")
+		<-time.After(time.Second)
+		w.mu.Lock()
+		w.away = true
+		w.mu.Unlock()
+		r.worker() // the same settings
+		w.set(everyShift("B"))
+		<-time.After(15 * time.Second)
+		w.outside[8] = "X"
+		w.want(8)
+		<-time.After(15 * time.Second)
+		w.mu.Lock()
+		_, collected := w.intents[8]
+		w.mu.Unlock()
+		if !collected {
+			t.Error("a wish is not collected while the broker is away and there is room")
+		}
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+
+		crowded := &incarnation{world: w, name: "crowded"}
+		worker := crowded.worker()
+		worker.PendingLimit = 4
+		w.mu.Lock()
+		w.outside[9] = "X"
+		w.mu.Unlock()
+		w.want(9)
+		_, _ = worker.RunOnce(t.Context())
+		if slices.Contains(crowded.names, "read one") {
+			t.Error("the source was asked though there is no room")
+		}
+	})
+}
+
 func TestAWishOutlivesTroubleAndEndsWithTheShift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -121,6 +121,9 @@ func (w *world) set(contents map[int64]string) {
 	maps.DeleteFunc(w.api, func(_ int64, c string) bool { return c == gone })
 }
 
+// foreign is the content of a shift of another account.
+const foreign = "foreign"
+
 // gone is the content of a shift that is not in the window.
 const gone = "-"
 
@@ -341,6 +344,9 @@ func (i *incarnation) Parse(raw []byte, into *shiftsync.Shift) error {
 		return errBad
 	}
 	*into = shiftsync.Shift{ID: s.ID, AccountID: 77, Notes: s.Content}
+	if s.Content == foreign {
+		into.AccountID = 78
+	}
 	return nil
 }
 

@@ -77,6 +77,7 @@ type Client struct {
 	transport *http.Transport // nil if it is not ours
 	limiter   *rate.Limiter
 	hold      hold
+	holdOne   hold // of single shifts
 	notes     notes
 	parsers   sync.Pool // of *parser
 }
@@ -110,6 +111,7 @@ func New(cfg Config) (*Client, error) {
 		observe:  cfg.OnResponse,
 		notes:    notes{tell: cfg.OnNotice, date: cfg.OnUnknownDate},
 		hold:     hold{least: 30 * time.Second, most: 15 * time.Minute},
+		holdOne:  hold{least: 30 * time.Second, most: 15 * time.Minute},
 	}
 	perMinute := cmp.Or(cfg.Rate, 60)
 	// The slices of one pass may go out in a row, as long as the minute's sum stays about right.
@@ -216,14 +218,26 @@ func wholeSeconds(w shiftsync.Window) shiftsync.Window {
 	return shiftsync.Window{Start: start, End: end}
 }
 
-// ReadOne hands on one shift, wherever it lies in time. That the API does not know it is shiftsync.ErrNoShift.
+// ReadOne hands on one shift, wherever it lies in time. That the API does not know it, or does not show it to us, is
+// shiftsync.ErrNoShift. After other trouble no single shift is asked for, for a while; windows are.
 func (c *Client) ReadOne(ctx context.Context, id int64, add func(id int64, hash uint64, raw []byte) error) error {
 	err := c.read(ctx, question{id: id}, add)
 	var said *StatusError
-	if errors.As(err, &said) && (said.Status == http.StatusNotFound || said.Code == codeNoShift) {
+	if errors.As(err, &said) && said.aboutOne() {
 		return fmt.Errorf("%w: %w", shiftsync.ErrNoShift, err)
 	}
 	return err
+}
+
+// aboutOne tells whether the API has refused one shift for what it is. A gateway's page says nothing of it.
+func (e *StatusError) aboutOne() bool {
+	switch e.Status {
+	case http.StatusNotFound, http.StatusGone, http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return e.Code != "" || e.Message != ""
+	case http.StatusForbidden:
+		return e.AboutRights()
+	}
+	return e.Code == codeNoShift
 }
 
 // codeNoShift is the API's own code for a shift that it does not know.

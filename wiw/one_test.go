@@ -52,12 +52,14 @@ func TestAnAnswerAboutOneShiftIsBelievedOnlyWhenItIsWhole(t *testing.T) {
 		{claim: "the API does not know it", fault: wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":4005}`), none: true},
 		{claim: "the same with another status", fault: wiwtest.Status(http.StatusBadRequest, `{"error":"No shift found","code":4005}`), none: true},
 		{claim: "the same in a good answer", fault: wiwtest.Body(`{"error":"No shift found","code":4005}`), none: true},
+		{claim: "a gateway does not know the address", fault: wiwtest.HTML(http.StatusNotFound)},
 		{claim: "another shift", fault: wiwtest.Body(`{"shift":{"id":4711}}`)},
 		{claim: "no shift", fault: wiwtest.Body(`{"shift":null}`)},
 		{claim: "nothing", fault: wiwtest.Body(`{}`)},
 		{claim: "a list", fault: wiwtest.Body(`{"shifts":[]}`)},
 		{claim: "an error beside it", fault: wiwtest.Body(`{"error":"oh","shift":{"id":1}}`)},
-		{claim: "no right", fault: wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`)},
+		{claim: "no right to it", fault: wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`), none: true},
+		{claim: "throttled", fault: wiwtest.Status(http.StatusForbidden, `{"error":"slow down"}`)},
 		{claim: "cut off", fault: wiwtest.Body(`{"shift":{"id":1}`)},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -66,6 +68,36 @@ func TestAnAnswerAboutOneShiftIsBelievedOnlyWhenItIsWhole(t *testing.T) {
 			_, _, err := readOne(t, client, 1)
 			if err == nil || errors.Is(err, shiftsync.ErrNoShift) != test.none {
 				t.Errorf("%s: got %v", test.claim, err)
+			}
+		})
+	}
+}
+
+func TestTroubleWithOneShiftDoesNotStopTheWindow(t *testing.T) {
+	for _, fault := range []wiwtest.Fault{
+		wiwtest.Status(http.StatusForbidden, `{"error":"slow down"}`), wiwtest.Throttled("120"), wiwtest.Status(http.StatusUnauthorized, `{}`),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server := wiwtest.New(wiwtest.Options{Token: token, Shifts: 5})
+			singles := 0
+			answer := func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/2/shifts" {
+					server.ServeHTTP(w, r)
+					return
+				}
+				singles++
+				fault(w, r, nil)
+			}
+			client := newClient(t, http.HandlerFunc(answer), wiw.Config{})
+			if _, _, err := readOne(t, client, 1); err == nil {
+				t.Fatal("no trouble")
+			}
+			asked := singles
+			if got, err := readAll(client, month); err != nil || len(got) != 5 {
+				t.Errorf("the window: got %d shifts, %v", len(got), err)
+			}
+			if _, _, err := readOne(t, client, 2); err == nil || singles != asked {
+				t.Errorf("the next one was asked for at once: %v", err)
 			}
 		})
 	}

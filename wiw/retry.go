@@ -43,6 +43,13 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 	if err := c.hold.check(token); err != nil {
 		return fmt.Errorf("%s: %w", c.name(q), err)
 	}
+	hold := &c.hold
+	if q.id != 0 { // trouble with one shift is no reason to leave the window alone
+		hold = &c.holdOne
+		if err := hold.check(token); err != nil {
+			return fmt.Errorf("%s: %w", c.name(q), err)
+		}
+	}
 	renewed := false
 	f, err := persist(ctx, c.name(q), func() *failure {
 		f := c.attempt(ctx, token, q, add)
@@ -62,11 +69,11 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 	})
 	switch {
 	case f == nil:
-		c.hold.end()
+		hold.end()
 	case f.verdict == refused:
-		c.hold.begin(f, token)
+		hold.begin(f, token)
 	case f.wantsRest():
-		c.hold.begin(f, "")
+		hold.begin(f, "")
 	}
 	return err
 }

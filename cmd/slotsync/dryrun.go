@@ -42,9 +42,9 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	if err != nil {
 		return errors.Join(fmt.Errorf("dry run: %w", err), page.Flush())
 	}
-	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s pending; it would set aside %s; %s are unchanged\n",
-		counted(diff.fresh+diff.changed+diff.schema+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
-		grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
+	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s wanted again, %s pending; it would set aside %s; %s are unchanged\n",
+		counted(diff.fresh+diff.changed+diff.schema+diff.wanted+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
+		grouped(diff.wanted), grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
 	return page.Flush()
 }
 
@@ -52,7 +52,7 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 type differ struct {
 	reader *publish.Reader
 
-	fresh, changed, schema, pending, aside int
+	fresh, changed, schema, wanted, pending, aside int
 }
 
 func (d *differ) line(ctx context.Context, p shiftsync.Plan) string {
@@ -63,6 +63,9 @@ func (d *differ) line(ctx context.Context, p shiftsync.Plan) string {
 	case shiftsync.WhySchema:
 		d.schema++
 		return fmt.Sprintf("schema   %d: the same content, written with another schema", p.ID)
+	case shiftsync.WhyWanted:
+		d.wanted++
+		return fmt.Sprintf("wanted   %d: asked for again, not in the window; read by itself, %d a pass", p.ID, shiftsync.WantedBatch)
 	case shiftsync.WhyPending:
 		d.pending++
 		return fmt.Sprintf("pending  %d: no acknowledgement of it has come", p.ID)

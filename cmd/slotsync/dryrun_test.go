@@ -56,14 +56,14 @@ func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
 		return stdout + stderr
 	}
 
-	first := rehearse("before the first pass", fmt.Sprintf("a pass would publish %d shifts: %d new, 0 changed, 0 for the schema alone, 0 pending; it would set aside 0; 0 are unchanged", all, all))
+	first := rehearse("before the first pass", fmt.Sprintf("a pass would publish %d shifts: %d new, 0 changed, 0 for the schema alone, 0 wanted again, 0 pending; it would set aside 0; 0 are unchanged", all, all))
 	if n := strings.Count(first, "new      "); n != all {
 		t.Errorf("before the first pass it names %d shifts, want %d", n, all)
 	}
 	if rep, code, log := once(t, w, nil); code != 0 || published(rep) != all {
 		t.Fatal(log)
 	}
-	rehearse("when all is in step", fmt.Sprintf("a pass would publish 0 shifts: 0 new, 0 changed, 0 for the schema alone, 0 pending; it would set aside 0; %d are unchanged", all))
+	rehearse("when all is in step", fmt.Sprintf("a pass would publish 0 shifts: 0 new, 0 changed, 0 for the schema alone, 0 wanted again, 0 pending; it would set aside 0; %d are unchanged", all))
 
 	ids := slices.Sorted(maps.Keys(truth(w)))
 	s, _ := w.API.Get(ids[5])
