@@ -139,7 +139,7 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 		}
 	}
 	if err := d.compareAccount(ctx, acquainted); err != nil {
-		d.drop(began, asides)
+		d.batch.intents, d.batch.aside = d.batch.intents[:began], d.batch.aside[:asides]
 		return err
 	}
 	if len(d.seen) > 0 {
@@ -245,19 +245,6 @@ func (d *decider) inFlight(id int64) bool {
 	defer d.mu.Unlock()
 	_, is := d.flying[id]
 	return is
-}
-
-// drop takes back what joined the batch after it held so many intents and shifts set aside.
-func (d *decider) drop(intents, asides int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range d.batch.intents[intents:] {
-		delete(d.flying, d.batch.intents[intents+i].ID)
-	}
-	for i := range d.batch.aside[asides:] {
-		delete(d.flying, d.batch.aside[asides+i].ID)
-	}
-	d.batch.intents, d.batch.aside = d.batch.intents[:intents], d.batch.aside[:asides]
 }
 
 // ground fills fresh with the sightings of ids that are not in flight, and holds back the others. Behind one that is

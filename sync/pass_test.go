@@ -485,80 +485,85 @@ func TestABadVersionIsToldOnceThoughAnOlderOneIsAcknowledgedLater(t *testing.T) 
 	})
 }
 
-// The claim stands in Redis though its answer was lost. What changes while the broker is away has to be collected in its name.
+// The claim stands in Redis though its answer was lost. What changes while the broker is away is collected in its name,
+// and what stood before goes out when the broker is back.
 func TestAnOutageIsCollectedThroughBehindALostClaim(t *testing.T) {
 	for _, f := range []fault{lostAnswer, noEffect} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld()
-			w.set(everyShift("A"))
-			claims := 0
-			i := &incarnation{world: w, name: "worker", plan: func(_ int, name string) fault {
-				if name != "claim" {
-					return ""
-				}
-				if claims++; claims == 2 {
-					return f
-				}
-				return ""
-			}}
-			worker := i.worker()
-			ctx, stop := context.WithCancel(t.Context())
-			done := make(chan error)
-			go func() { done <- worker.Run(ctx) }()
-			<-time.After(time.Second)
-			set := func(away bool, content string) {
-				w.mu.Lock()
-				w.away = away
-				w.mu.Unlock()
-				w.set(map[int64]string{1: content})
-				<-time.After(30 * time.Second)
-				synctest.Wait()
+		for _, lost := range []int{1, 2} { // the claim that is lost: of the takeover, or a later one
+			for _, seen := range []string{"B", "C"} { // what the API says while the broker is away; B it said before
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld()
+					w.set(everyShift("A"))
+					mustOnce(t, w)
+					claims := 0
+					i := &incarnation{world: w, name: "worker", plan: func(_ int, name string) fault {
+						if name == "claim" {
+							if claims++; claims == lost {
+								return f
+							}
+						}
+						return ""
+					}}
+					away := func(is bool) {
+						w.mu.Lock()
+						w.away = is
+						w.mu.Unlock()
+					}
+					i.before = func(n int) { // from the lost claim on, the broker is away
+						i.gate.Lock()
+						defer i.gate.Unlock()
+						if claims == lost && n < len(i.names) && i.names[n] == "claim" {
+							away(true)
+						}
+					}
+					if lost == 2 {
+						w.onSend = func() { // B gets no answer, so that there is a second claim
+							away(true)
+							w.mu.Lock()
+							w.onSend = nil
+							w.mu.Unlock()
+						}
+					}
+					w.set(map[int64]string{1: "B"})
+					ctx, stop := context.WithCancel(t.Context())
+					done := make(chan error)
+					go func() { done <- i.worker().Run(ctx) }()
+					<-time.After(5 * time.Second)
+					if lost == 2 {
+						away(false)
+						<-time.After(10 * time.Second)
+					}
+					w.set(map[int64]string{1: seen})
+					<-time.After(25 * time.Second)
+					w.set(map[int64]string{1: gone})
+					<-time.After(15 * time.Second)
+					away(false)
+					<-time.After(40 * time.Second)
+					stop()
+					<-done
+					if claims <= lost {
+						t.Fatalf("%s: %d claims: nothing was provoked", f, claims)
+					}
+					if got := w.last(1); got != seen {
+						t.Errorf("claim %d, %s: ends on %q, %s was seen while the broker was away: %v", lost, f, got, seen, w.history(1))
+					}
+				})
 			}
-			w.mu.Lock()
-			w.onSend = func() { // B is not answered, so that the next pass has to claim anew
-				w.mu.Lock()
-				w.away, w.onSend = true, nil
-				w.mu.Unlock()
-			}
-			w.mu.Unlock()
-			w.set(map[int64]string{1: "B"})
-			<-time.After(12 * time.Second) // it goes out, in vain
-			w.mu.Lock()
-			w.away = false
-			w.mu.Unlock()
-			i.gate.Lock()
-			i.before = func(int) {
-				i.gate.Lock()
-				lost := claims == 2
-				i.gate.Unlock()
-				if lost {
-					w.mu.Lock()
-					w.away = true
-					w.mu.Unlock()
-				}
-			}
-			i.gate.Unlock()
-			<-time.After(15 * time.Second)
-			set(true, "C")
-			i.gate.Lock()
-			i.before = nil
-			i.gate.Unlock()
-			w.set(map[int64]string{1: gone})
-			<-time.After(15 * time.Second)
-			w.mu.Lock()
-			w.away = false
-			w.mu.Unlock()
-			<-time.After(30 * time.Second)
-			stop()
-			<-done
-			if claims < 3 {
-				t.Fatalf("%s: %d claims: nothing was provoked", f, claims)
-			}
-			if got := w.last(1); got != "C" {
-				t.Errorf("%s: ends on %q, C was seen while the broker was away: %v", f, got, w.history(1))
-			}
-		})
+		}
 	}
+}
+
+func TestNothingOfAForeignAccountIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		mustOnce(t, w)
+		w.say = []shiftJSON{{ID: 5, Content: foreign}, {ID: 6, Content: "bad"}, {ID: 7, Content: foreign}}
+		var refused *shiftsync.LayoutError
+		if _, _, err := once(t, w); !errors.As(err, &refused) || len(w.aside) != 0 || w.last(5) != "" {
+			t.Errorf("got %v; noted %v, records %v", err, w.aside, w.history(5))
+		}
+	})
 }
 
 func TestAnotherLayoutIsRefused(t *testing.T) {

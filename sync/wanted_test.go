@@ -1,6 +1,7 @@
 package shiftsync_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -99,42 +100,31 @@ func TestAWishForAnotherAccountsShiftEnds(t *testing.T) {
 }
 
 func TestWishesWaitWhileThereIsNoRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.set(everyShift("A"))
-		r := run(t, w, "worker")
-		<-time.After(time.Second)
-		w.mu.Lock()
-		w.away = true
-		w.mu.Unlock()
-		r.worker() // the same settings
-		w.set(everyShift("B"))
-		<-time.After(15 * time.Second)
-		w.outside[8] = "X"
-		w.want(8)
-		<-time.After(15 * time.Second)
-		w.mu.Lock()
-		_, collected := w.intents[8]
-		w.mu.Unlock()
-		if !collected {
-			t.Error("a wish is not collected while the broker is away and there is room")
-		}
-		if err := r.stop(); err != nil {
-			t.Error(err)
-		}
-
-		crowded := &incarnation{world: w, name: "crowded"}
-		worker := crowded.worker()
-		worker.PendingLimit = 4
-		w.mu.Lock()
-		w.outside[9] = "X"
-		w.mu.Unlock()
-		w.want(9)
-		_, _ = worker.RunOnce(t.Context())
-		if slices.Contains(crowded.names, "read one") {
-			t.Error("the source was asked though there is no room")
-		}
-	})
+	for limit, collected := range map[int]bool{3: false, 4: true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(everyShift("A"))
+			w.outside[8] = "X"
+			i := &incarnation{world: w, name: "worker"}
+			worker := i.worker()
+			worker.PendingLimit = limit
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- worker.Run(ctx) }()
+			<-time.After(time.Second)
+			w.mu.Lock()
+			w.away = true
+			w.mu.Unlock()
+			w.set(everyShift("B"))
+			w.want(8)
+			<-time.After(25 * time.Second)
+			stop()
+			<-done
+			if _, stands := w.intents[8]; stands != collected || slices.Contains(i.names, "read one") != collected {
+				t.Errorf("with room for %d and 3 pending: collected %v, steps %v", limit, stands, i.names)
+			}
+		})
+	}
 }
 
 func TestAWishOutlivesTroubleAndEndsWithTheShift(t *testing.T) {
@@ -296,6 +286,18 @@ func TestAPreviewTellsWhatAPassDoesAndWritesNothing(t *testing.T) {
 		if rep := preview(); len(told) != 0 || rep.Unchanged != rep.Fetched-1 || rep.StillAside != 1 {
 			t.Errorf("when all is in step, it tells %v and counts %+v", told, rep.Tally)
 		}
+
+		w.want(2, 7777)
+		if preview(); len(told) != 2 || told[0].ID != 2 || told[0].Why != shiftsync.WhyNew || told[1].ID != 7777 || told[1].Why != shiftsync.WhyWanted {
+			t.Errorf("of two wishes, one of them in the window, it tells %+v", told)
+		}
+		w.outside[7777] = "A"
+		mustOnce(t, w)
+		w.api[4000] = foreign // among many that are known: a pass compares no accounts then
+		if preview(); len(told) != 1 {
+			t.Errorf("of one foreign shift among known ones it tells %+v", told)
+		}
+		delete(w.api, 4000)
 
 		w.schema = 8
 		if rep := preview(); rep.SchemaOnly != 1300 || told[0].Why != shiftsync.WhySchema {

@@ -286,6 +286,22 @@ func TestATakeoverLooksForSchemasAnew(t *testing.T) {
 	})
 }
 
+func TestTroubleWithTheLeaseIsToldAgainAndAgainButNotAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		i := &incarnation{world: w, name: "worker"}
+		worker, leases := i.worker(), &deafLeases{Store: store{i}}
+		worker.Store, worker.Sleep = leases, time.Second
+		leases.deaf.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_ = worker.Run(ctx)
+		if n := len(i.done); n < 5 || n > 7 {
+			t.Errorf("told %d times in a minute", n)
+		}
+	})
+}
+
 func TestALossOfEverythingIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
