@@ -315,8 +315,6 @@ func judgeLayout(w *facts) finding {
 	}
 	compare("the When I Work account", number(was.Account), number(w.api.account))
 	switch {
-	case len(differs) > 0 && w.cfg.AcceptLayout:
-		return warn("with --accept-layout the worker takes it and publishes the window anew", "%s", strings.Join(differs, "; "))
 	case len(differs) > 0:
 		return fail("change it back, or start the worker once with --accept-layout, which publishes the window anew", "%s", strings.Join(differs, "; "))
 	case was.Partitions == 0:

@@ -123,13 +123,17 @@ type config struct {
 	Health  probeOptions `cmd:"" help:"Ask the running worker on HTTP_ADDR whether it is alive: 0 yes, 1 no."`
 	Version struct{}     `cmd:"" help:"Print module version, commit and Go version."`
 
-	command  string   // its words, like "foreground", or "" when the help page was all that was wanted
-	warnings []string // for the log, once there is one
+	command      string   // its words, like "foreground", or "" when the help page was all that was wanted
+	badSelection bool     // --republish was given, with a value that is wrong
+	warnings     []string // for the log, once there is one
 }
+
+// republishes tells whether shifts are to be published again, be it that it cannot be read which.
+func (c *config) republishes() bool { return c.Republish.any() || c.badSelection }
 
 // spared are the flags of required settings that a command does without.
 func (c *config) spared() []string {
-	if c.Republish.any() {
+	if c.command == "foreground" && c.republishes() {
 		return []string{"wiw-token-file", "schema-registry-url"}
 	}
 	switch c.command {
@@ -172,14 +176,6 @@ func (c *config) validate(l *loader) {
 	}
 	if c.Sync.DaysPrior == 0 && c.Sync.DaysAhead == 0 {
 		l.fault(&c.Sync.DaysAhead, "is 0, and so is SYNC_DAYS_PRIOR, which leaves no time to cover: give one of them a day or more")
-	}
-	switch {
-	case c.DryRun && !c.Once:
-		l.faultOf("--dry-run", "goes with --once")
-	case c.Republish.any() && c.Once:
-		l.faultOf("--republish", "does not go with --once: it does no pass, whoever holds the lease does")
-	case c.Yes && !c.Republish.any():
-		l.faultOf("--yes", "goes with --republish")
 	}
 	user, password := c.Registry.Username != "", !c.Registry.Password.Empty()
 	switch {

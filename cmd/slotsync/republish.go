@@ -33,7 +33,7 @@ func (s selection) any() bool { return s.all || len(s.ids) > 0 || !s.to.IsZero()
 // end, so that 2026-11-01..2026-11-02 is two days, in UTC.
 func parseSelection(text string, _ *kong.Tag) (selection, error) {
 	text = strings.TrimSpace(text)
-	if text == "all" {
+	if strings.EqualFold(text, "all") {
 		return selection{all: true}, nil
 	}
 	if from, to, isSpan := strings.Cut(text, ".."); isSpan {
@@ -53,7 +53,7 @@ func parseSelection(text string, _ *kong.Tag) (selection, error) {
 	var ids []int64
 	for _, word := range strings.Split(text, ",") {
 		id, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)
-		if err != nil || id == 0 {
+		if err != nil || id <= 0 {
 			return selection{}, fmt.Errorf("must be all, a comma list of ids, or a span of days like 2026-11-01..2026-11-15, not %q", text)
 		}
 		ids = append(ids, id)

@@ -106,6 +106,8 @@ func TestSelections(t *testing.T) {
 		"everything":                       "must be all, a comma list of ids",
 		"1,x":                              "must be all, a comma list of ids",
 		"0":                                "must be all, a comma list of ids",
+		"-1":                               "must be all, a comma list of ids",
+		"ALL":                              "",
 		"2026-11-02..2026-11-01":           "a span that ends after it begins",
 		"2026-11-02..":                     "two days like",
 		"2026-11-02..2026-11-02":           "",
