@@ -101,7 +101,9 @@ func republish(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Wri
 	}
 	fmt.Fprintln(stdout)
 	if !cfg.Yes {
-		if sure, err := askOnTerminal("forget them, so that they are published again?"); err != nil || !sure {
+		sure, err := askOnTerminal(ctx, "forget them, so that they are published again?")
+		if !sure {
+			fmt.Fprintln(stdout, "nothing was forgotten")
 			return err
 		}
 	}
@@ -168,22 +170,33 @@ func choose(ctx context.Context, store *cache.Redis, which selection, begin time
 	return slices.Compact(ids), over, nil
 }
 
-// askOnTerminal asks a question that is answered with y or n.
-func askOnTerminal(question string) (bool, error) {
+// askOnTerminal asks a question that is answered with y or n. The end of ctx ends the wait for the answer.
+func askOnTerminal(ctx context.Context, question string) (bool, error) {
 	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return false, errNobodyToAsk
 	}
 	defer terminal.Close()
-	return confirmed(terminal, question)
+	return confirmed(ctx, terminal, question)
 }
 
-func confirmed(terminal io.ReadWriter, question string) (bool, error) {
+// dialogue is where questions are asked. A deadline in the past ends a read.
+type dialogue interface {
+	io.ReadWriter
+	SetReadDeadline(time.Time) error
+}
+
+func confirmed(ctx context.Context, terminal dialogue, question string) (bool, error) {
 	if _, err := fmt.Fprintf(terminal, "%s [y/N] ", question); err != nil {
 		return false, fmt.Errorf("ask: %w", err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = terminal.SetReadDeadline(time.Unix(1, 0)) })()
 	answer, err := bufio.NewReader(terminal).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(terminal) // the line of the question is not ended by an answer
+		return false, fmt.Errorf("ask: %w", context.Cause(ctx))
+	case err != nil && !errors.Is(err, io.EOF):
 		return false, fmt.Errorf("ask: %w", err)
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
