@@ -61,6 +61,14 @@ func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colo
 	if progress.terminal {
 		io.WriteString(stderr, eraseLine)
 	}
+	if ctx.Err() != nil {
+		// What has not answered until now is not at fault: nothing is said of anything.
+		err := fmt.Errorf("interrupted before the end, so nothing is told: %w", context.Cause(ctx))
+		if made != nil {
+			err = fmt.Errorf("%w; the topic: %s", err, made.Seen)
+		}
+		return err
+	}
 	var report checkReport
 	if made != nil {
 		report.Checks = append(report.Checks, *made)

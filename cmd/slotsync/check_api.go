@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -72,7 +71,7 @@ func judgeReached(w *facts) finding {
 			advice = "wait some minutes; see what else uses this token, or lower WIW_RATE"
 		}
 	}
-	return fail(advice, "%s", why(a.err))
+	return fail(advice, "%s", a.err)
 }
 
 func judgeToken(w *facts) finding {
@@ -80,7 +79,7 @@ func judgeToken(w *facts) finding {
 	case t < badToken:
 		return skip("the API gave no answer")
 	case w.api.login != nil:
-		return fail("see that WIW_LOGIN_URL, WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD are right", "%s", why(w.api.login))
+		return fail("see that WIW_LOGIN_URL, WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD are right", "%s", w.api.login)
 	case t == badToken && w.cfg.logsIn():
 		return fail("see that WIW_USER_ID is a user of a workplace of this login", "a new one is refused: %s", w.api.err)
 	case t == badToken:
@@ -139,14 +138,15 @@ func judgeClock(w *facts) finding {
 
 func judgeShifts(w *facts) finding {
 	a := &w.api
+	var late *unanswered
 	switch t := a.trouble(); {
 	case t <= otherWindow:
 		return skip("the API gave no shifts")
-	case t == brokenOff && errors.Is(a.err, context.DeadlineExceeded):
+	case t == brokenOff && errors.As(a.err, &late):
 		return warn("none if the window is meant to be that large; else lower SYNC_DAYS_AHEAD or SYNC_DAYS_PRIOR",
-			"%s in %s, and more to come", grouped(a.shifts), askFor)
+			"%s in %s, and more to come", grouped(a.shifts), rounded(late.after))
 	case t == brokenOff:
-		return fail("try again; if it stays, lower WIW_SLICE_DAYS", "%s, then %s", grouped(a.shifts), why(a.err))
+		return fail("try again; if it stays, lower WIW_SLICE_DAYS", "%s, then %s", grouped(a.shifts), a.err)
 	case a.shifts == 0:
 		return warn("see that SYNC_DAYS_AHEAD, SYNC_DAYS_PRIOR, WIW_INCLUDE and WIW_USER_ID name what you expect", "none in this window")
 	case a.unreadable == 0:

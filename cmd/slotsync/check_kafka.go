@@ -78,7 +78,7 @@ func judgeBrokers(w *facts) finding {
 	var bad []string
 	for _, b := range w.kafka.cluster.Brokers {
 		if b.Err != nil {
-			bad = append(bad, fmt.Sprintf("%s: %s", b.Address, why(b.Err)))
+			bad = append(bad, fmt.Sprintf("%s: %s", b.Address, b.Err))
 		}
 	}
 	all := len(w.kafka.cluster.Brokers)
@@ -128,7 +128,8 @@ func judgeTopic(w *facts) finding {
 	switch err := w.kafka.cluster.Topic; {
 	case errors.Is(err, publish.ErrNoTopic):
 		return fail("create it, with as many partitions as you will ever want", "%s does not exist, or may not be seen", topic).
-			with("slotsync check --create-topic --partitions 6 --replication-factor %d", min(3, max(1, w.kafka.cluster.Size)))
+			with("slotsync check --kafka-brokers %s --kafka-topic %s --create-topic --partitions 6 --replication-factor %d",
+				strings.Join(w.cfg.Kafka.Brokers, ","), topic, min(3, max(1, w.kafka.cluster.Size)))
 	case err != nil:
 		return fail("grant the rights Describe and Write on the topic", "%s: %s", topic, err).
 			with("%s --operation Describe --operation Write --topic %s", grant(w.cfg), topic)
@@ -183,7 +184,7 @@ func judgeReplicas(w *facts) finding {
 func judgeTold(w *facts) finding {
 	if err := w.kafka.settingsErr; err != nil {
 		return warn("grant the right DescribeConfigs on the topic, or look yourself at min.insync.replicas, cleanup.policy and max.message.bytes",
-			"%s", why(err)).with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
+			"%s", err).with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
 	}
 	return ok("granted: the topic's settings are told")
 }
@@ -252,7 +253,7 @@ func judgeFence(w *facts) finding {
 		return warn("unset KAFKA_TRANSACTIONAL_ID: without it "+unfenced, "off")
 	case w.kafka.fenceErr != nil:
 		return fail("see that the cluster can hold __transaction_state: transaction.state.log.replication.factor must not exceed its brokers",
-			"%s", why(w.kafka.fenceErr))
+			"%s", w.kafka.fenceErr)
 	case w.kafka.fence == publish.Missing:
 		return warn("grant the right Write on it, or know that "+unfenced, "no right to transactional id %s", id).
 			with("%s --operation Write --transactional-id %s", grant(w.cfg), id)
@@ -269,7 +270,7 @@ func judgeFenceMemory(w *facts) finding {
 		return skip("the fence is off")
 	case k.memoryErr != nil:
 		return warn("grant the right DescribeConfigs on the cluster; until then the worker takes the default of 7 days for granted",
-			"not told: %s", why(k.memoryErr)).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
+			"not told: %s", k.memoryErr).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
 	case third < w.cfg.Sync.Wait+time.Minute:
 		return warn("raise it on the brokers, or lower SYNC_SLEEP_PERIOD_SECONDS: a fence that is forgotten between two passes holds nobody off",
 			"%s is %s; the fence is renewed within a third of it", name, k.memory)
@@ -281,7 +282,7 @@ func judgeLogEnds(w *facts) finding {
 	state := w.redis.state
 	switch {
 	case w.kafka.endsErr != nil:
-		return fail("see that all partitions have a leader, and that the right Describe on the topic is there", "%s", why(w.kafka.endsErr))
+		return fail("see that all partitions have a leader, and that the right Describe on the topic is there", "%s", w.kafka.endsErr)
 	case state == nil:
 		return skip("nothing could be read from Redis to compare them with")
 	case len(state.Ends) == 0:
@@ -346,9 +347,11 @@ func createTopic(ctx context.Context, cfg *config) *finding {
 		defer kafka.Close()
 		ctx, cancel := context.WithTimeout(ctx, askFor)
 		defer cancel()
-		switch created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor); {
+		began := time.Now()
+		created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor)
+		switch err = waited(began, err); {
 		case err != nil:
-			return fail("grant the right Create on the topic, or choose numbers that the cluster can hold; then call this again", "%s", why(err)).
+			return fail("grant the right Create on the topic, or choose numbers that the cluster can hold; then call this again", "%s", err).
 				with("%s --operation Create --topic %s", grant(cfg), topic)
 		case !created:
 			return ok("%s is there already; nothing was changed", topic)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -19,7 +20,7 @@ func redisChecks() []check {
 		return look(func(w *facts) finding {
 			switch r := &w.redis; {
 			case r.stateErr != nil:
-				return fail("see that the user of REDIS_HOST may read slotsync:* and that no other program writes there", "%s", why(r.stateErr))
+				return fail("see that the user of REDIS_HOST may read slotsync:* and that no other program writes there", "%s", r.stateErr)
 			case r.state == nil:
 				return skip("it is kept under the id of the Kafka cluster, which was not reached")
 			}
@@ -41,13 +42,31 @@ func redisChecks() []check {
 	}
 }
 
+// redisCLI begins a command for the server of REDIS_HOST. What it sets is for those who may: if there is a password, it
+// asks for theirs.
+func redisCLI(w *facts) string {
+	at := w.cfg.Redis.URL
+	command := "redis-cli -u " + at.String()
+	if path, isSocket := strings.CutPrefix(at.String(), "unix://"); isSocket {
+		command = "redis-cli -s " + path
+	}
+	u, err := url.Parse(at.Reveal())
+	if err != nil || u.User == nil {
+		return command
+	}
+	if u.User.Username() != "" && w.redis.warning == "" {
+		command += " --user <admin>"
+	}
+	return command + " --askpass"
+}
+
 func judgeRedis(w *facts) finding {
 	r := &w.redis
 	switch {
 	case r.err != nil && strings.Contains(r.err.Error(), "NOAUTH"), r.err != nil && strings.Contains(r.err.Error(), "WRONGPASS"):
 		return fail("put the password into REDIS_HOST, as redis://:password@host:port", "%s: %s", w.cfg.Redis.URL, r.err)
 	case r.err != nil:
-		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, why(r.err))
+		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, r.err)
 	case r.warning != "":
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
 	}
@@ -75,11 +94,11 @@ func judgeScripts(w *facts) finding {
 	r := &w.redis
 	switch {
 	case r.scripts != nil:
-		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", why(r.scripts)).
-			with("ACL SETUSER <user> +eval +evalsha ~slotsync:*")
+		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", r.scripts).
+			with("%s ACL SETUSER <user> +eval +evalsha ~slotsync:*", redisCLI(w))
 	case len(r.refused) > 0:
 		return fail("let the user of REDIS_HOST call them, on the keys slotsync:*", "they run, but may not call %s", strings.Join(r.refused, ", ")).
-			with("ACL SETUSER <user> ~slotsync:* +%s", strings.ToLower(strings.Join(r.refused, " +")))
+			with("%s ACL SETUSER <user> ~slotsync:* +%s", redisCLI(w), strings.ToLower(strings.Join(r.refused, " +")))
 	case !r.told:
 		return ok("they run; which commands are refused is not told before Redis 7")
 	}
@@ -94,7 +113,7 @@ func judgeEviction(w *facts) finding {
 		return warn("see that maxmemory-policy is noeviction: what is evicted may be a change that was never sent", "not told")
 	default:
 		return warn("put maxmemory-policy noeviction into redis.conf: what is evicted may be a change that was never sent",
-			"maxmemory-policy %s", policy).with("redis-cli CONFIG SET maxmemory-policy noeviction")
+			"maxmemory-policy %s", policy).with("%s CONFIG SET maxmemory-policy noeviction", redisCLI(w))
 	}
 }
 
@@ -104,7 +123,7 @@ func judgeAppendOnly(w *facts) finding {
 		return ok("on")
 	case "0":
 		return warn("put appendonly yes into redis.conf: what a restart forgets may be a change that was never sent", "off").
-			with("redis-cli CONFIG SET appendonly yes")
+			with("%s CONFIG SET appendonly yes", redisCLI(w))
 	default:
 		return warn("see that appendonly is on: what a restart forgets may be a change that was never sent", "not told")
 	}

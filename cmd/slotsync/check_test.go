@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -164,8 +166,12 @@ func (s *site) follow(f finding) {
 	case words[0] == "kafka-configs":
 		s.alter(after("--entity-name"), after("--add-config"))
 	case words[0] == "redis-cli":
-		s.tell(map[string]string{"maxmemory-policy": "maxmemory_policy", "appendonly": "aof_enabled"}[words[3]],
-			strings.Replace(words[4], "yes", "1", 1))
+		if at := after("-u"); at != "redis://"+s.Redis.Addr() {
+			s.t.Errorf("%s goes to %s", f.Command, at)
+		}
+		name := after("SET")
+		s.tell(map[string]string{"maxmemory-policy": "maxmemory_policy", "appendonly": "aof_enabled"}[name],
+			strings.Replace(after(name), "yes", "1", 1))
 	case words[0] == "curl":
 		_, body, _ := strings.Cut(f.Command, "-d '")
 		body, url, _ := strings.Cut(body, "' ")
@@ -603,7 +609,7 @@ func TestTheTextFitsThePage(t *testing.T) {
 	if code != 1 || strings.Contains(text, "\x1b") {
 		t.Errorf("exit %d, or colours where no terminal is", code)
 	}
-	for _, want := range []string{"\nRedis\n", "  FAIL  brokers", "  warn  eviction", "more not looked at", "redis-cli CONFIG SET", "The first day", " FAIL, "} {
+	for _, want := range []string{"\nRedis\n", "  FAIL  brokers", "  warn  eviction", "more not looked at", "redis-cli -u redis://", "The first day", " FAIL, "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
@@ -641,4 +647,73 @@ func TestColours(t *testing.T) {
 	if coloured.String() == plain.String() || bare != plain.String() {
 		t.Errorf("got %q and %q", plain.String(), coloured.String())
 	}
+}
+
+func TestWhatIsToBeTypedGoesToTheRightServer(t *testing.T) {
+	for address, want := range map[string]string{
+		"redis://localhost:6380":              "redis-cli -u redis://localhost:6380",
+		"rediss://:hush@redis.example:6379/2": "redis-cli -u rediss://redis.example:6379/2 --askpass",
+		"redis://slotsync:hush@localhost":     "redis-cli -u redis://localhost --user <admin> --askpass",
+		"unix:///run/redis.sock":              "redis-cli -s /run/redis.sock",
+		"unix://:hush@/run/redis.sock":        "redis-cli -s /run/redis.sock --askpass",
+	} {
+		if got := redisCLI(&facts{cfg: loadOK(t, minimal(env{"REDIS_HOST": address}), "check")}); got != want {
+			t.Errorf("%s: got %q, want %q", address, got, want)
+		}
+	}
+}
+
+// Whoever is stopped while a dependency is silent has found nothing wrong with it.
+func TestAnInterruptedCheckBlamesNobody(t *testing.T) {
+	s := newSite(t)
+	silent, asked := silence(t)
+	s.env["WIW_URL"] = "http://" + silent
+	ctx, stop := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		stop(errors.New("terminated signal received"))
+	}()
+	var out, stderr bytes.Buffer
+	err := run(ctx, []string{"check"}, s.env.get, &out, &stderr)
+	if exitCode(err) != 1 || !strings.Contains(fmt.Sprint(err), "interrupted") || !strings.Contains(fmt.Sprint(err), "terminated signal received") || out.Len() > 0 {
+		t.Errorf("got exit %d, %v, and\n%s", exitCode(err), err, &out)
+	}
+}
+
+func TestTheTimeThatIsToldIsTheTimeThatWasWaited(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	silent, _ := silence(t)
+	s.env["WIW_URL"], s.env["AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL"] = "http://"+silent, "http://"+silent
+	seen := gather(t.Context(), loadOK(t, s.env, "check"), time.Second)
+	for name, f := range map[string]finding{"the API": judgeReached(seen), "the registry": judgeRegistry(seen)} {
+		if f.Verdict != verdictFail || !strings.Contains(f.Seen, "no answer within 1s") {
+			t.Errorf("%s: got %+v", name, f)
+		}
+	}
+}
+
+// silence is an address that takes connections and says nothing. Asked is closed when there was the first one.
+func silence(t *testing.T) (address string, asked <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			if n == 0 {
+				close(first)
+			}
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-ended })
+	return l.Addr().String(), first
 }
