@@ -28,6 +28,7 @@ type facts struct {
 	kafka    kafkaFacts
 	registry registryFacts
 	statsd   statsdFacts
+	made     *finding // of the topic that was to be created; nil: none was
 }
 
 type apiFacts struct {
@@ -124,7 +125,7 @@ func askAPI(ctx context.Context, w *facts) {
 		return token, err
 	}
 	source, err := wiw.New(wiw.Config{
-		URL: cfg.WIW.URL.Reveal(), Token: token, UserID: cfg.WIW.UserID,
+		URL: cfg.WIW.URL.Reveal(), Token: token, TokenFrom: cfg.tokenName(), UserID: cfg.WIW.UserID,
 		Include: cfg.WIW.Include, SliceDays: cfg.WIW.SliceDays, Rate: cfg.WIW.Rate,
 		MaxBytes: int64(cfg.WIW.MaxBytes), Timeout: cfg.WIW.Timeout,
 		OnResponse: func(r wiw.Response) {

@@ -126,6 +126,8 @@ func judgeKafkaVersion(w *facts) finding {
 func judgeTopic(w *facts) finding {
 	topic := w.cfg.Kafka.Topic
 	switch err := w.kafka.cluster.Topic; {
+	case err != nil && w.made != nil && w.made.Verdict == verdictFail:
+		return skip("it could not be created")
 	case errors.Is(err, publish.ErrNoTopic):
 		return fail("create it, with as many partitions as you will ever want", "%s does not exist, or may not be seen", topic).
 			with("slotsync check --kafka-brokers %s --kafka-topic %s --create-topic --partitions 6 --replication-factor %d",
@@ -136,13 +138,21 @@ func judgeTopic(w *facts) finding {
 	}
 	n := len(w.kafka.cluster.Partitions)
 	if fixed := w.cfg.Kafka.Partition; fixed != nil {
-		if int(*fixed) >= n {
-			return fail("set KAFKA_PARTITION to one of them, or unset it", "%s has %d partitions, none of them is %d", topic, n, *fixed)
+		if w.noSuchPartition() {
+			return fail("set KAFKA_PARTITION to one of them, from 0 on, or unset it", "%s has %d partitions, none of them is %d", topic, n, *fixed)
 		}
 		return ok("%s, %d partitions; all records go to partition %d", topic, n, *fixed)
 	}
 	return ok("%s, %d partitions", topic, n)
 }
+
+// noSuchPartition tells whether KAFKA_PARTITION is none of the topic's.
+func (w *facts) noSuchPartition() bool {
+	fixed := w.cfg.Kafka.Partition
+	return fixed != nil && int(*fixed) >= len(w.kafka.cluster.Partitions)
+}
+
+const otherPartition = "there is no such partition as KAFKA_PARTITION"
 
 func judgeWrite(w *facts) finding {
 	switch w.kafka.cluster.Write {
@@ -281,6 +291,8 @@ func judgeFenceMemory(w *facts) finding {
 func judgeLogEnds(w *facts) finding {
 	state := w.redis.state
 	switch {
+	case w.noSuchPartition():
+		return skip(otherPartition)
 	case w.kafka.endsErr != nil:
 		return fail("see that all partitions have a leader, and that the right Describe on the topic is there", "%s", w.kafka.endsErr)
 	case state == nil:
@@ -299,7 +311,10 @@ func judgeLogEnds(w *facts) finding {
 
 // judgeLayout finds what would make the worker refuse to go on.
 func judgeLayout(w *facts) finding {
-	if w.redis.state == nil {
+	switch {
+	case w.noSuchPartition():
+		return skip(otherPartition)
+	case w.redis.state == nil:
 		return skip("nothing could be read from Redis to compare it with")
 	}
 	was := w.redis.state.Layout
@@ -350,17 +365,36 @@ func createTopic(ctx context.Context, cfg *config) *finding {
 		began := time.Now()
 		created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor)
 		switch err = waited(began, err); {
-		case err != nil:
-			return fail("grant the right Create on the topic, or choose numbers that the cluster can hold; then call this again", "%s", err).
+		case errors.Is(err, publish.ErrMayNotCreate):
+			return fail("grant the right Create on the topic; then call this again", "%s", err).
 				with("%s --operation Create --topic %s", grant(cfg), topic)
+		case errors.Is(err, publish.ErrTooFewBrokers):
+			return fail("lower --replication-factor to what there are brokers, or unset it; then call this again", "%s", err)
+		case err != nil:
+			return fail("mend what is named; then call this again", "%s", err)
 		case !created:
-			return ok("%s is there already; nothing was changed", topic)
+			return ok("%s is there already and was left as it is%s", topic, c.unheeded())
 		}
 		return ok("%s: %s, %s, cleanup.policy=compact", topic,
 			orDefault(c.Partitions, "partition"), orDefault(c.ReplicationFactor, "replica"))
 	}()
 	f.Name, f.Group, f.title = "create_topic", "Create", "topic"
 	return &f
+}
+
+// unheeded says which flags had no effect on a topic that is there already.
+func (c *checkOptions) unheeded() string {
+	var flags []string
+	if c.Partitions != 0 {
+		flags = append(flags, fmt.Sprint("--partitions ", c.Partitions))
+	}
+	if c.ReplicationFactor != 0 {
+		flags = append(flags, fmt.Sprint("--replication-factor ", c.ReplicationFactor))
+	}
+	if len(flags) == 0 {
+		return ""
+	}
+	return ", whatever " + strings.Join(flags, " and ") + " ask for"
 }
 
 func orDefault(n int, what string) string {

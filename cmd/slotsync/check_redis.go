@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -20,6 +21,10 @@ func redisChecks() []check {
 		return look(func(w *facts) finding {
 			switch r := &w.redis; {
 			case r.stateErr != nil:
+				if command, missing := missingRight(r.stateErr); missing {
+					return fail("let the user of REDIS_HOST call it", "%s", r.stateErr).
+						with("%s ACL SETUSER <user> ~slotsync:* +%s", redisCLI(w), command)
+				}
 				return fail("see that the user of REDIS_HOST may read slotsync:* and that no other program writes there", "%s", r.stateErr)
 			case r.state == nil:
 				return skip("it is kept under the id of the Kafka cluster, which was not reached")
@@ -62,8 +67,14 @@ func redisCLI(w *facts) string {
 
 func judgeRedis(w *facts) finding {
 	r := &w.redis
+	command, missing := missingRight(r.err)
 	switch {
-	case r.err != nil && strings.Contains(r.err.Error(), "NOAUTH"), r.err != nil && strings.Contains(r.err.Error(), "WRONGPASS"):
+	case missing:
+		return fail("let the user of REDIS_HOST call it: this check needs it, the worker itself does not", "%s: %s", w.cfg.Redis.URL, r.err).
+			with("%s ACL SETUSER <user> +%s", redisCLI(w), command)
+	case r.err != nil && w.redisPassword() && refusesPassword(r.err):
+		return fail("correct it, with special characters percent-encoded, and the user if there is one", "%s: the password in REDIS_HOST is refused: %s", w.cfg.Redis.URL, r.err)
+	case r.err != nil && refusesPassword(r.err):
 		return fail("put the password into REDIS_HOST, as redis://:password@host:port", "%s: %s", w.cfg.Redis.URL, r.err)
 	case r.err != nil:
 		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, r.err)
@@ -71,6 +82,32 @@ func judgeRedis(w *facts) finding {
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
 	}
 	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
+}
+
+func refusesPassword(err error) bool {
+	return strings.Contains(err.Error(), "NOAUTH") || strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "invalid password")
+}
+
+// redisPassword tells whether REDIS_HOST has a password in it.
+func (w *facts) redisPassword() bool {
+	u, err := url.Parse(w.cfg.Redis.URL.Reveal())
+	if err != nil {
+		return false
+	}
+	password, _ := u.User.Password()
+	return password != ""
+}
+
+// missingRight returns the command that a user of Redis may not call, if err says so.
+func missingRight(err error) (command string, is bool) {
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		return "", false
+	}
+	named := regexp.MustCompile(`'([a-z|]+)' command`).FindStringSubmatch(err.Error())
+	if named == nil {
+		return "", false
+	}
+	return named[1], true
 }
 
 func judgeRedisVersion(w *facts) finding {

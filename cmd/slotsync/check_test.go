@@ -26,6 +26,7 @@ import (
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/publish/publishtest"
 	"github.com/slotsync/slotsync/schemas"
+	"github.com/slotsync/slotsync/wiw"
 	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
 
@@ -55,7 +56,7 @@ func newSite(t *testing.T) *site {
 		defer s.info.mu.Unlock()
 		switch {
 		case strings.EqualFold(cmd, s.info.refuses):
-			c.WriteError("NOPERM this user has no permissions to run the command")
+			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
 		case strings.EqualFold(cmd, "INFO"):
 			var b strings.Builder
 			for name, value := range s.info.told {
@@ -303,6 +304,21 @@ func TestEachAdviceHelps(t *testing.T) {
 			func(s *site, f finding) { setting("REDIS_HOST", "redis://"+s.Redis.Addr())(s, f) }},
 		{"no password for Redis", "redis_reached", func(s *site) { s.Redis.RequireAuth("hush") }, verdictFail,
 			func(s *site, f finding) { setting("REDIS_HOST", "redis://:hush@"+s.Redis.Addr())(s, f) }},
+		{"a wrong password for Redis", "redis_reached", func(s *site) {
+			s.Redis.RequireAuth("hush")
+			s.env["REDIS_HOST"] = "redis://:hash@" + s.Redis.Addr()
+		}, verdictFail, func(s *site, f finding) {
+			if !strings.Contains(f.Seen, "the password in REDIS_HOST is refused") {
+				s.t.Errorf("got %+v", f)
+			}
+			s.env["REDIS_HOST"] = "redis://:hush@" + s.Redis.Addr()
+		}},
+		{"no right to ping", "redis_reached", func(s *site) { s.refuse("PING") }, verdictFail, func(s *site, f finding) {
+			if !strings.HasSuffix(f.Command, "ACL SETUSER <user> +ping") {
+				s.t.Errorf("got %q", f.Command)
+			}
+			s.refuse("")
+		}},
 		{"an old Redis", "redis_version", says("redis_version", "4.0.14"), verdictFail, told("redis_version", "5.0.0")},
 		{"a Redis that says nothing", "redis_version", func(s *site) { s.refuse("INFO") }, verdictWarn, func(s *site, _ finding) { s.refuse("") }},
 		{"a replica", "redis_role", says("role", "slave"), verdictFail, told("role", "master")},
@@ -328,7 +344,13 @@ func TestEachAdviceHelps(t *testing.T) {
 			s.env["KAFKA_BROKERS"] += "," + here
 		}, verdictFail, func(s *site, f finding) { setting("KAFKA_BROKERS", s.brokers.Addrs[0])(s, f) }},
 		{"no topic", "kafka_topic", func(s *site) { s.move(publishtest.KafkaOptions{Topic: "another"}) }, verdictFail, follow},
-		{"a partition that is not there", "kafka_topic", with("KAFKA_PARTITION", "3"), verdictFail, setting("KAFKA_PARTITION", "2")},
+		{"a partition that is not there", "kafka_topic", with("KAFKA_PARTITION", "3"), verdictFail,
+			func(s *site, f finding) {
+				if found, _, _ := s.check(); unrelated(found, "kafka_topic") {
+					s.t.Errorf("it is found more than once: %+v", found)
+				}
+				setting("KAFKA_PARTITION", "2")(s, f)
+			}},
 		{"no right to write", "kafka_write", func(s *site) { s.move(mayDo()) }, verdictFail, follow},
 		{"no right to the fence", "kafka_fence", func(s *site) { s.move(mayDo()) }, verdictWarn, follow},
 		{"no fence", "kafka_fence", with("KAFKA_TRANSACTIONAL_ID", "off"), verdictWarn, setting("KAFKA_TRANSACTIONAL_ID", "")},
@@ -534,7 +556,11 @@ func TestCreateTopic(t *testing.T) {
 	if found, _, code := s.check(); code != 1 || found["kafka_topic"].Verdict != verdictFail {
 		t.Fatalf("got %+v, exit %d", found["kafka_topic"], code)
 	}
-	found, _, code := s.check("--create-topic", "--partitions", "5", "--replication-factor", "1")
+	found, _, code := s.check("--create-topic", "--replication-factor", "9")
+	if f := found["create_topic"]; code != 1 || f.Verdict != verdictFail || !strings.Contains(f.Advice, "--replication-factor") || f.Command != "" || unrelated(found, "create_topic") {
+		t.Errorf("more replicas than brokers: got %+v, exit %d", f, code)
+	}
+	found, _, code = s.check("--create-topic", "--partitions", "5", "--replication-factor", "1")
 	if f := found["create_topic"]; code != 0 || f.Verdict != verdictOK || !strings.Contains(f.Seen, "5 partitions") || !strings.Contains(f.Seen, "compact") {
 		t.Errorf("got %+v, exit %d", f, code)
 	}
@@ -542,7 +568,7 @@ func TestCreateTopic(t *testing.T) {
 		t.Errorf("got %+v, %+v", f, found["kafka_cleanup"])
 	}
 	found, _, code = s.check("--create-topic", "--partitions", "9")
-	if f := found["create_topic"]; code != 0 || !strings.Contains(f.Seen, "already") || !strings.Contains(found["kafka_topic"].Seen, "5 partitions") {
+	if f := found["create_topic"]; code != 0 || !strings.Contains(f.Seen, "already and was left as it is, whatever --partitions 9 ask") || !strings.Contains(found["kafka_topic"].Seen, "5 partitions") {
 		t.Errorf("again: got %+v, exit %d", f, code)
 	}
 	for _, args := range [][]string{{"--partitions", "3"}, {"--create-topic", "--partitions", "0"}, {"--create-topic", "--partitions", "many"}} {
@@ -716,4 +742,39 @@ func silence(t *testing.T) (address string, asked <-chan struct{}) {
 	}()
 	t.Cleanup(func() { l.Close(); <-ended })
 	return l.Addr().String(), first
+}
+
+func TestWhatIsSaidOfAToken(t *testing.T) {
+	at := func(from time.Duration) time.Time { return time.Now().Add(from) }
+	login := env{"WIW_KEY": "", "WIW_DEVELOPER_KEY": "d", "WIW_EMAIL": "a@b", "WIW_PASSWORD": "p"}
+	refused := &wiw.StatusError{Status: http.StatusUnauthorized}
+	away := errors.New("connection refused")
+	for _, c := range []struct {
+		claim  string
+		env    env
+		api    apiFacts
+		want   verdict
+		seen   string
+		advice string
+	}{
+		{"accepted", nil, apiFacts{}, verdictOK, "does not say when it ends", ""},
+		{"accepted for long", nil, apiFacts{tokenEnds: at(100 * time.Hour)}, verdictOK, "accepted, and ends 2", ""},
+		{"accepted for a day", nil, apiFacts{tokenEnds: at(24 * time.Hour)}, verdictWarn, "accepted, and ends 2", "WIW_KEY"},
+		{"accepted for a day, of a login", login, apiFacts{tokenEnds: at(24 * time.Hour)}, verdictOK, "accepted, and ends 2", ""},
+		{"accepted by another clock", nil, apiFacts{tokenEnds: at(-time.Hour)}, verdictWarn, "by this machine's clock it ended", "NTP"},
+		{"over and refused", nil, apiFacts{tokenEnds: at(-time.Hour), err: refused}, verdictFail, "it ended 2", "WIW_KEY"},
+		{"over, and nobody there", nil, apiFacts{tokenEnds: at(-time.Hour), err: away}, verdictFail, "it ended 2", "WIW_KEY"},
+		{"for a day, and nobody there", nil, apiFacts{tokenEnds: at(24 * time.Hour), err: away}, verdictWarn, "it ends 2", "WIW_KEY"},
+		{"nobody there", nil, apiFacts{err: away}, verdictSkip, "", ""},
+		{"refused, and good for long", nil, apiFacts{tokenEnds: at(100 * time.Hour), err: refused}, verdictFail, "by its own words it ends 2", "of this API"},
+		{"refused, from a file", env{"WIW_KEY": "", "WIW_KEY_FILE": file(t, "t")}, apiFacts{err: refused}, verdictFail, "401", "set WIW_KEY_FILE"},
+		{"a login's, refused", login, apiFacts{err: refused}, verdictFail, "a new one is refused", "WIW_LOGIN_URL"},
+		{"a refused login", login, apiFacts{err: refused, login: refused}, verdictFail, "401", "WIW_PASSWORD"},
+		{"nobody to log in at", login, apiFacts{err: away, login: &net.OpError{Op: "dial", Err: away}}, verdictFail, "refused", "see that WIW_LOGIN_URL is right, and"},
+	} {
+		f := judgeToken(&facts{cfg: loadOK(t, minimal(c.env), "check"), api: c.api})
+		if f.Verdict != c.want || !strings.Contains(f.Seen, c.seen) || !strings.Contains(f.Advice, c.advice) || (f.Advice == "") != (c.advice == "") {
+			t.Errorf("%s: got %+v, want %s, %q, %q", c.claim, f, c.want, c.seen, c.advice)
+		}
+	}
 }

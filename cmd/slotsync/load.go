@@ -52,6 +52,10 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	if cfg.PrintVersion {
 		cfg.command = "version"
 	}
+	cfg.tokenFrom = cmp.Or(l.source[l.setting(&cfg.WIW.Token)], "WIW_KEY")
+	if from := cfg.WIW.Token.file; from != nil {
+		cfg.tokenFrom = from.setting
+	}
 	cfg.badSelection = l.isWrong(&cfg.Republish)
 	if cfg.command == "version" {
 		l.faults = nil // of settings, which it does without
