@@ -39,8 +39,8 @@ func ask[T any](ctx context.Context, limit time.Duration, what string, do func(c
 	case ctx.Err() != nil:
 		return answer, fmt.Errorf("%s: %w: after %d attempts: %w", what, ctx.Err(), tries, last)
 	default:
-		// The time, not the attempts, whose number differs: the same trouble has the same text, and is told once.
-		return answer, fmt.Errorf("%s: gave up after %s: %w", what, limit, last)
+		// The limit, not the attempts or the time, which differ: the same trouble has the same text, and is told once.
+		return answer, fmt.Errorf("%s: gave up within %s: %w", what, limit, last)
 	}
 }
 

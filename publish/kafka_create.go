@@ -8,8 +8,16 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
+var (
+	// ErrMayNotCreate says that the right Create is missing.
+	ErrMayNotCreate = errors.New("no right to create it")
+	// ErrTooFewBrokers says that there would be more replicas than brokers.
+	ErrTooFewBrokers = errors.New("the cluster has fewer brokers than there are to be replicas")
+)
+
 // CreateTopic makes the topic, compacted, and reports whether it did: a topic that is there stays as it is. With 0
-// partitions or replicas the cluster's default decides, from Kafka 2.4 on.
+// partitions or replicas the cluster's default decides, from Kafka 2.4 on. The error may be ErrMayNotCreate or
+// ErrTooFewBrokers.
 func (k *Kafka) CreateTopic(ctx context.Context, partitions, replicas int) (created bool, err error) {
 	orDefault := func(n int) int {
 		if n == 0 {
@@ -31,6 +39,10 @@ func (k *Kafka) CreateTopic(ctx context.Context, partitions, replicas int) (crea
 		return true, nil
 	case errors.Is(err, kafka.TopicAlreadyExists):
 		return false, nil
+	case errors.Is(err, kafka.TopicAuthorizationFailed), errors.Is(err, kafka.ClusterAuthorizationFailed):
+		return false, fmt.Errorf("kafka: create topic %s: %w", k.topic, ErrMayNotCreate)
+	case errors.Is(err, kafka.InvalidReplicationFactor):
+		return false, fmt.Errorf("kafka: create topic %s: %w", k.topic, ErrTooFewBrokers)
 	default:
 		return false, fmt.Errorf("kafka: create topic %s: %w", k.topic, brief(err))
 	}

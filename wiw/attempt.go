@@ -36,7 +36,7 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 
 	if res.StatusCode != http.StatusOK {
 		return refusal(res, watch.reader(res.Body), hints{
-			unauthorized: "is WIW_KEY (or the login) still good, and WIW_USER_ID a user of its workplace?",
+			unauthorized: c.unauthorized(),
 			forbidden:    "WIW_USER_ID must be a user (not an account) who may see these shifts",
 			address:      "WIW_URL must be the API itself",
 		}, token)
@@ -54,6 +54,14 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 		f.err = watch.explain(ctx, f.err)
 	}
 	return f
+}
+
+// unauthorized says what may be wrong if the token is refused.
+func (c *Client) unauthorized() string {
+	if c.userID == 0 {
+		return "is " + c.tokenFrom + " still good?"
+	}
+	return "is " + c.tokenFrom + " still good, and WIW_USER_ID a user of its workplace?"
 }
 
 // withoutAddress takes away what http.Client adds to an error: the address, which error texts tell without its query.

@@ -35,6 +35,10 @@ type Config struct {
 	Token  TokenSource // required
 	UserID int64       // the user (not the account) whose workplace is read; 0: the token's only one
 
+	// TokenFrom is what an error names when the token is refused: the setting that it is from, or "the login". The
+	// default names both.
+	TokenFrom string
+
 	// Include widens what is read: "open", "allopen", "unpublished", "all_locations".
 	Include []string
 
@@ -67,6 +71,7 @@ type Response struct {
 type Client struct {
 	base      *url.URL
 	token     TokenSource
+	tokenFrom string
 	userID    int64
 	include   url.Values
 	slice     time.Duration
@@ -101,17 +106,18 @@ func New(cfg Config) (*Client, error) {
 	}
 
 	c := &Client{
-		base:     base,
-		token:    cfg.Token,
-		userID:   cfg.UserID,
-		include:  include,
-		slice:    time.Duration(cmp.Or(cfg.SliceDays, 30)) * 24 * time.Hour,
-		maxBytes: cmp.Or(cfg.MaxBytes, 2<<30),
-		timeout:  cmp.Or(cfg.Timeout, 30*time.Second),
-		observe:  cfg.OnResponse,
-		notes:    notes{tell: cfg.OnNotice, date: cfg.OnUnknownDate},
-		hold:     hold{least: 30 * time.Second, most: 15 * time.Minute},
-		holdOne:  hold{least: 30 * time.Second, most: 15 * time.Minute},
+		base:      base,
+		token:     cfg.Token,
+		tokenFrom: cmp.Or(cfg.TokenFrom, "WIW_KEY (or the login)"),
+		userID:    cfg.UserID,
+		include:   include,
+		slice:     time.Duration(cmp.Or(cfg.SliceDays, 30)) * 24 * time.Hour,
+		maxBytes:  cmp.Or(cfg.MaxBytes, 2<<30),
+		timeout:   cmp.Or(cfg.Timeout, 30*time.Second),
+		observe:   cfg.OnResponse,
+		notes:     notes{tell: cfg.OnNotice, date: cfg.OnUnknownDate},
+		hold:      hold{least: 30 * time.Second, most: 15 * time.Minute},
+		holdOne:   hold{least: 30 * time.Second, most: 15 * time.Minute},
 	}
 	perMinute := cmp.Or(cfg.Rate, 60)
 	// The slices of one pass may go out in a row, as long as the minute's sum stays about right.

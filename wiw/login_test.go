@@ -94,7 +94,7 @@ func TestTheTokenIsFoundWhereItHasBeenSeen(t *testing.T) {
 		{"not null", `{"token":null,"person":{"token":"t"}}`, "t", ""},
 		{"not an object", `{"token":{"token":"x"},"person":"x","login":[1],"access_token":"t"}`, "t", ""},
 		{"an error that is none", `{"error":false,"token":"t"}`, "t", ""},
-		{"an error beside it", `{"error":"No.","code":"X","token":"t"}`, "", "200 OK (code X): No."},
+		{"an error beside it", `{"error":"No.","code":"X","token":"t"}`, "", "200 OK (code X): No;"},
 		{"nowhere", `{}`, "", "no token in it"},
 		{"empty", `{"token":""}`, "", "no token in it"},
 		{"a line end in it", `{"token":"t\r\nW-UserId: 1"}`, "", "cannot be sent"},
@@ -138,7 +138,7 @@ func TestARefusedLogin(t *testing.T) {
 		atMost   time.Duration // that Token took
 		held     time.Duration // at least so long nothing is asked; 0: the next call asks
 	}{
-		{"wrong password", wiwtest.Status(401, `{"error":"No ada@example.invalid here.","code":9}`), "401 Unauthorized (code 9): No [redacted] here.; are WIW_EMAIL and WIW_PASSWORD right?", 1, 0, time.Minute},
+		{"wrong password", wiwtest.Status(401, `{"error":"No ada@example.invalid here.","code":9}`), "401 Unauthorized (code 9): No [redacted] here; are WIW_EMAIL and WIW_PASSWORD right?", 1, 0, time.Minute},
 		{"no developer key", wiwtest.Status(401, `{"error":"Please","code":1110}`), "is WIW_DEVELOPER_KEY the developer key", 1, 0, time.Minute},
 		{"no developer key, with another status", wiwtest.Status(403, `{"error":"Please","code":"1110"}`), "is WIW_DEVELOPER_KEY the developer key", 1, 0, time.Minute},
 		{"no developer key, with a good status", wiwtest.Status(200, `{"error":"Please","code":1110}`), "is WIW_DEVELOPER_KEY the developer key", 1, 0, time.Minute},

@@ -59,7 +59,7 @@ func TestAttempts(t *testing.T) {
 		{"no right", -1, wiwtest.Status(403, `{"error":"You do not have permission to do this.","code":3005}`), "WIW_USER_ID", 1, 0, 0},
 		{"no right, by words", -1, wiwtest.Status(403, `{"error":"No permission"}`), "WIW_USER_ID", 1, 0, 0},
 		{"throttled by 403", -1, wiwtest.Status(403, `{"error":"Slow down"}`), "slow down", 1, 0, 0},
-		{"no login", -1, wiwtest.Status(401, `{"error":"User login required for this resource.","code":1000}`), "WIW_KEY", 1, 0, 0},
+		{"no login", -1, wiwtest.Status(401, `{"error":"User login required for this resource.","code":1000}`), "this resource; is WIW_KEY (or the login) still good?", 1, 0, 0},
 		{"400", -1, wiwtest.Status(400, `{"error":"bad"}`), "400 Bad Request: bad", 1, 0, 0},
 		{"404", -1, wiwtest.Status(404, ``), "404", 1, 0, 0},
 		{"406", -1, wiwtest.Status(406, ``), "406", 1, 0, 0},

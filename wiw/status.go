@@ -36,7 +36,7 @@ func (e *StatusError) Error() string {
 		b.WriteString(" (code " + e.Code + ")")
 	}
 	if e.Message != "" {
-		b.WriteString(": " + e.Message)
+		b.WriteString(": " + strings.TrimRight(e.Message, "."))
 	}
 	if e.Wait > 0 {
 		fmt.Fprintf(&b, ", asks to wait %s", e.Wait.Round(time.Second))

@@ -7,6 +7,15 @@ import (
 	"strings"
 )
 
+// checkOptions say what to look at beside the usual, and in what form to tell it.
+type checkOptions struct {
+	JSON              bool `name:"json" help:"Print one JSON document."`
+	Migrate           bool `name:"migrate" help:"Tell also what the first day in the place of slot_sync brings."`
+	CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there."`
+	Partitions        int  `name:"partitions" placeholder:"N" min:"1" max:"100000" help:"Partitions of the topic to create. Unset: the cluster's default."`
+	ReplicationFactor int  `name:"replication-factor" placeholder:"N" min:"1" max:"1000" help:"Replicas of each. Unset: the cluster's default."`
+}
+
 // verdict is how a check ended.
 type verdict string
 
@@ -58,8 +67,17 @@ func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colo
 	}
 	made := createTopic(ctx, cfg)
 	seen := gather(ctx, cfg, askFor)
+	seen.made = made
 	if progress.terminal {
 		io.WriteString(stderr, eraseLine)
+	}
+	if ctx.Err() != nil {
+		// What has not answered until now is not at fault: nothing is said of anything.
+		err := fmt.Errorf("interrupted before the end, so nothing is told: %w", context.Cause(ctx))
+		if made != nil {
+			err = fmt.Errorf("%w; the topic: %s", err, made.Seen)
+		}
+		return err
 	}
 	var report checkReport
 	if made != nil {

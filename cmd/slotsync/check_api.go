@@ -1,8 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -72,30 +72,55 @@ func judgeReached(w *facts) finding {
 			advice = "wait some minutes; see what else uses this token, or lower WIW_RATE"
 		}
 	}
-	return fail(advice, "%s", why(a.err))
+	return fail(advice, "%s", a.err)
 }
 
 func judgeToken(w *facts) finding {
-	switch t := w.api.trouble(); {
+	a, ends := &w.api, w.api.tokenEnds
+	t, end := a.trouble(), ends.UTC().Format(time.RFC3339)
+	over := !ends.IsZero() && time.Until(ends) <= 0
+	soon := !ends.IsZero() && time.Until(ends) < 48*time.Hour && !w.cfg.logsIn()
+	anew := "set " + w.cfg.tokenFrom + " to a new session token, or let slotsync log in with WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD"
+	switch {
+	case a.login != nil:
+		return fail(loginAdvice(a.login), "%s", a.login)
+	case t == badToken && w.cfg.logsIn() && w.cfg.WIW.UserID != 0:
+		return fail("see that WIW_USER_ID is a user of a workplace of this login", "a new one is refused: %s", a.err)
+	case t == badToken && w.cfg.logsIn():
+		return fail("see that the login of WIW_LOGIN_URL is the one of the API at WIW_URL", "a new one is refused: %s", a.err)
+	case over && (t == badToken || t == notReached) && !w.cfg.logsIn():
+		return fail(anew, "it ended %s", end)
+	case t == badToken && !ends.IsZero():
+		return fail("set "+w.cfg.tokenFrom+" to a session token of this API", "%s; by its own words it ends %s", a.err, end)
+	case t == badToken:
+		return fail("set "+w.cfg.tokenFrom+" to a session token, not the developer key; tokens end about a week after the login that gave them",
+			"%s", a.err)
+	case t < badToken && soon:
+		return warn(anew, "it ends %s; whether it is accepted was not told", end)
 	case t < badToken:
 		return skip("the API gave no answer")
-	case w.api.login != nil:
-		return fail("see that WIW_LOGIN_URL, WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD are right", "%s", why(w.api.login))
-	case t == badToken && w.cfg.logsIn():
-		return fail("see that WIW_USER_ID is a user of a workplace of this login", "a new one is refused: %s", w.api.err)
-	case t == badToken:
-		return fail("set WIW_KEY to a session token, not the developer key; tokens end about a week after the login that gave them",
-			"%s", w.api.err)
-	}
-	switch ends := w.api.tokenEnds; {
+	case over:
+		return warn("set this machine's clock (NTP)", "accepted, though by this machine's clock it ended %s", end)
+	case soon:
+		return warn(anew, "accepted, and ends %s", end)
 	case ends.IsZero():
 		return ok("accepted; it does not say when it ends")
-	case time.Until(ends) < 48*time.Hour && !w.cfg.logsIn():
-		return warn("set WIW_KEY to a new session token in time, or let slotsync log in with WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD",
-			"accepted, and ends %s", ends.UTC().Format(time.RFC3339))
-	default:
-		return ok("accepted, and ends %s", ends.UTC().Format(time.RFC3339))
 	}
+	return ok("accepted, and ends %s", end)
+}
+
+// loginAdvice says what to do about a login that went wrong.
+func loginAdvice(err error) string {
+	var status *wiw.StatusError
+	var late *unanswered
+	var network net.Error
+	switch {
+	case errors.As(err, &status):
+		return "see that WIW_LOGIN_URL, WIW_DEVELOPER_KEY, WIW_EMAIL and WIW_PASSWORD are right"
+	case errors.As(err, &late), errors.As(err, &network):
+		return "see that WIW_LOGIN_URL is right, and that its host can be reached from here (DNS, proxy, firewall)"
+	}
+	return "mend what is named, and see that WIW_LOGIN_URL is the login itself"
 }
 
 func judgeRights(w *facts) finding {
@@ -139,14 +164,15 @@ func judgeClock(w *facts) finding {
 
 func judgeShifts(w *facts) finding {
 	a := &w.api
+	var late *unanswered
 	switch t := a.trouble(); {
 	case t <= otherWindow:
 		return skip("the API gave no shifts")
-	case t == brokenOff && errors.Is(a.err, context.DeadlineExceeded):
+	case t == brokenOff && errors.As(a.err, &late):
 		return warn("none if the window is meant to be that large; else lower SYNC_DAYS_AHEAD or SYNC_DAYS_PRIOR",
-			"%s in %s, and more to come", grouped(a.shifts), askFor)
+			"%s in %s, and more to come", grouped(a.shifts), rounded(late.after))
 	case t == brokenOff:
-		return fail("try again; if it stays, lower WIW_SLICE_DAYS", "%s, then %s", grouped(a.shifts), why(a.err))
+		return fail("try again; if it stays, lower WIW_SLICE_DAYS", "%s, then %s", grouped(a.shifts), a.err)
 	case a.shifts == 0:
 		return warn("see that SYNC_DAYS_AHEAD, SYNC_DAYS_PRIOR, WIW_INCLUDE and WIW_USER_ID name what you expect", "none in this window")
 	case a.unreadable == 0:

@@ -28,6 +28,7 @@ type facts struct {
 	kafka    kafkaFacts
 	registry registryFacts
 	statsd   statsdFacts
+	made     *finding // of the topic that was to be created; nil: none was
 }
 
 type apiFacts struct {
@@ -105,7 +106,7 @@ func gather(ctx context.Context, cfg *config, patience time.Duration) *facts {
 }
 
 func askAPI(ctx context.Context, w *facts) {
-	a, cfg := &w.api, w.cfg
+	a, cfg, began := &w.api, w.cfg, time.Now()
 	quiet := startMetrics(noMetrics())
 	defer quiet.Close()
 	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet)
@@ -120,11 +121,11 @@ func askAPI(ctx context.Context, w *facts) {
 		mu.Lock()
 		defer mu.Unlock()
 		a.tokenEnds, _ = wiw.TokenEnd(token)
-		a.login = err
+		a.login = waited(began, err)
 		return token, err
 	}
 	source, err := wiw.New(wiw.Config{
-		URL: cfg.WIW.URL.Reveal(), Token: token, UserID: cfg.WIW.UserID,
+		URL: cfg.WIW.URL.Reveal(), Token: token, TokenFrom: cfg.tokenName(), UserID: cfg.WIW.UserID,
 		Include: cfg.WIW.Include, SliceDays: cfg.WIW.SliceDays, Rate: cfg.WIW.Rate,
 		MaxBytes: int64(cfg.WIW.MaxBytes), Timeout: cfg.WIW.Timeout,
 		OnResponse: func(r wiw.Response) {
@@ -171,10 +172,11 @@ func askAPI(ctx context.Context, w *facts) {
 		}
 		return nil
 	})
+	a.err = waited(began, a.err)
 }
 
 func askRedis(ctx context.Context, w *facts) {
-	r := &w.redis
+	r, began := &w.redis, time.Now()
 	client, err := cache.Dial(cache.Config{URL: w.cfg.Redis.URL.Reveal(), Warn: func(text string) { r.warning = text }})
 	if err != nil {
 		r.err = err
@@ -182,11 +184,14 @@ func askRedis(ctx context.Context, w *facts) {
 	}
 	defer client.Close()
 	if r.server, r.err = cache.Inspect(ctx, client); r.err != nil {
+		r.err = waited(began, r.err)
 		return
 	}
+	began = time.Now()
 	// The cluster's id is not known yet. Rights to keys are given by their beginning, if not to all.
 	store := cache.New(client, cache.Destination("any", w.cfg.Kafka.Topic, w.cfg.Sync.Name))
 	r.refused, r.told, r.scripts = store.Rights(ctx)
+	r.scripts = waited(began, r.scripts)
 	walk, cancel := context.WithTimeout(ctx, walkFor)
 	defer cancel()
 	r.old, r.oldAll, r.oldErr = cache.CountOldKeys(walk, client)
@@ -194,7 +199,7 @@ func askRedis(ctx context.Context, w *facts) {
 
 // askDestination asks Redis what it keeps for this topic of this cluster.
 func askDestination(ctx context.Context, w *facts) {
-	r := &w.redis
+	r, began := &w.redis, time.Now()
 	client, err := cache.Dial(cache.Config{URL: w.cfg.Redis.URL.Reveal()})
 	if err != nil {
 		r.stateErr = err
@@ -210,6 +215,7 @@ func askDestination(ctx context.Context, w *facts) {
 	if r.stateErr == nil && w.cfg.Check.Migrate {
 		r.remembers, r.stateErr = countRemembered(ctx, store, w.api.ids)
 	}
+	r.stateErr = waited(began, r.stateErr)
 }
 
 // countRemembered counts the shifts that need not be published because nothing but a change would be news of them.
@@ -245,21 +251,37 @@ func askKafka(ctx context.Context, w *facts) {
 	}
 	defer kafka.Close()
 	k.partitionOf = kafka.PartitionOf
-	if k.cluster = kafka.Describe(ctx); !k.cluster.Reached() {
+	began := time.Now()
+	k.cluster = kafka.Describe(ctx)
+	for i := range k.cluster.Brokers {
+		b := &k.cluster.Brokers[i]
+		b.Err = waited(began, b.Err)
+	}
+	if !k.cluster.Reached() {
 		return
 	}
+	began = time.Now()
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	if k.cluster.Topic == nil {
-		asking.Go(func() { k.settings, k.settingsErr = kafka.TopicSettings(ctx) })
+		asking.Go(func() {
+			settings, err := kafka.TopicSettings(ctx)
+			k.settings, k.settingsErr = settings, waited(began, err)
+		})
 		asking.Go(func() {
 			topic, err := kafka.Topic(ctx)
-			k.ends, k.endsErr = topic.Ends, err
+			k.ends, k.endsErr = topic.Ends, waited(began, err)
 		})
 	}
 	if w.cfg.transactionalID() != "" {
-		asking.Go(func() { k.memory, k.memoryErr = kafka.FenceMemory(ctx) })
-		asking.Go(func() { k.fence, k.fenceErr = kafka.FenceRight(ctx) })
+		asking.Go(func() {
+			memory, err := kafka.FenceMemory(ctx)
+			k.memory, k.memoryErr = memory, waited(began, err)
+		})
+		asking.Go(func() {
+			right, err := kafka.FenceRight(ctx)
+			k.fence, k.fenceErr = right, waited(began, err)
+		})
 	}
 }
 
@@ -274,13 +296,25 @@ func askRegistry(ctx context.Context, w *facts) {
 		w.registry.err = err
 		return
 	}
-	w.registry.found, w.registry.err = encoder.Inspect(ctx)
+	began := time.Now()
+	found, err := encoder.Inspect(ctx)
+	w.registry.found, w.registry.err = found, waited(began, err)
 }
 
-// why is an error as an operator wants to read it: what a bound of ours cut short took too long.
-func why(err error) string {
+// unanswered is the error of a question that was given up.
+type unanswered struct {
+	after time.Duration
+	err   error
+}
+
+func (u *unanswered) Error() string { return fmt.Sprintf("no answer within %s", rounded(u.after)) }
+func (u *unanswered) Unwrap() error { return u.err }
+
+// waited is an error as an operator wants to read it: one that says no more than that there was no answer in time tells
+// how long it was waited for.
+func waited(since time.Time, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("no answer within %s", askFor)
+		return &unanswered{time.Since(since), err}
 	}
-	return err.Error()
+	return err
 }

@@ -78,7 +78,7 @@ func judgeBrokers(w *facts) finding {
 	var bad []string
 	for _, b := range w.kafka.cluster.Brokers {
 		if b.Err != nil {
-			bad = append(bad, fmt.Sprintf("%s: %s", b.Address, why(b.Err)))
+			bad = append(bad, fmt.Sprintf("%s: %s", b.Address, b.Err))
 		}
 	}
 	all := len(w.kafka.cluster.Brokers)
@@ -126,22 +126,33 @@ func judgeKafkaVersion(w *facts) finding {
 func judgeTopic(w *facts) finding {
 	topic := w.cfg.Kafka.Topic
 	switch err := w.kafka.cluster.Topic; {
+	case err != nil && w.made != nil && w.made.Verdict == verdictFail:
+		return skip("it could not be created")
 	case errors.Is(err, publish.ErrNoTopic):
 		return fail("create it, with as many partitions as you will ever want", "%s does not exist, or may not be seen", topic).
-			with("slotsync check --create-topic --partitions 6 --replication-factor %d", min(3, max(1, w.kafka.cluster.Size)))
+			with("slotsync check --kafka-brokers %s --kafka-topic %s --create-topic --partitions 6 --replication-factor %d",
+				strings.Join(w.cfg.Kafka.Brokers, ","), topic, min(3, max(1, w.kafka.cluster.Size)))
 	case err != nil:
 		return fail("grant the rights Describe and Write on the topic", "%s: %s", topic, err).
 			with("%s --operation Describe --operation Write --topic %s", grant(w.cfg), topic)
 	}
 	n := len(w.kafka.cluster.Partitions)
 	if fixed := w.cfg.Kafka.Partition; fixed != nil {
-		if int(*fixed) >= n {
-			return fail("set KAFKA_PARTITION to one of them, or unset it", "%s has %d partitions, none of them is %d", topic, n, *fixed)
+		if w.noSuchPartition() {
+			return fail("set KAFKA_PARTITION to one of them, from 0 on, or unset it", "%s has %d partitions, none of them is %d", topic, n, *fixed)
 		}
 		return ok("%s, %d partitions; all records go to partition %d", topic, n, *fixed)
 	}
 	return ok("%s, %d partitions", topic, n)
 }
+
+// noSuchPartition tells whether KAFKA_PARTITION is none of the topic's.
+func (w *facts) noSuchPartition() bool {
+	fixed := w.cfg.Kafka.Partition
+	return fixed != nil && int(*fixed) >= len(w.kafka.cluster.Partitions)
+}
+
+const otherPartition = "there is no such partition as KAFKA_PARTITION"
 
 func judgeWrite(w *facts) finding {
 	switch w.kafka.cluster.Write {
@@ -183,7 +194,7 @@ func judgeReplicas(w *facts) finding {
 func judgeTold(w *facts) finding {
 	if err := w.kafka.settingsErr; err != nil {
 		return warn("grant the right DescribeConfigs on the topic, or look yourself at min.insync.replicas, cleanup.policy and max.message.bytes",
-			"%s", why(err)).with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
+			"%s", err).with("%s --operation DescribeConfigs --topic %s", grant(w.cfg), w.cfg.Kafka.Topic)
 	}
 	return ok("granted: the topic's settings are told")
 }
@@ -252,7 +263,7 @@ func judgeFence(w *facts) finding {
 		return warn("unset KAFKA_TRANSACTIONAL_ID: without it "+unfenced, "off")
 	case w.kafka.fenceErr != nil:
 		return fail("see that the cluster can hold __transaction_state: transaction.state.log.replication.factor must not exceed its brokers",
-			"%s", why(w.kafka.fenceErr))
+			"%s", w.kafka.fenceErr)
 	case w.kafka.fence == publish.Missing:
 		return warn("grant the right Write on it, or know that "+unfenced, "no right to transactional id %s", id).
 			with("%s --operation Write --transactional-id %s", grant(w.cfg), id)
@@ -269,7 +280,7 @@ func judgeFenceMemory(w *facts) finding {
 		return skip("the fence is off")
 	case k.memoryErr != nil:
 		return warn("grant the right DescribeConfigs on the cluster; until then the worker takes the default of 7 days for granted",
-			"not told: %s", why(k.memoryErr)).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
+			"not told: %s", k.memoryErr).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
 	case third < w.cfg.Sync.Wait+time.Minute:
 		return warn("raise it on the brokers, or lower SYNC_SLEEP_PERIOD_SECONDS: a fence that is forgotten between two passes holds nobody off",
 			"%s is %s; the fence is renewed within a third of it", name, k.memory)
@@ -280,8 +291,10 @@ func judgeFenceMemory(w *facts) finding {
 func judgeLogEnds(w *facts) finding {
 	state := w.redis.state
 	switch {
+	case w.noSuchPartition():
+		return skip(otherPartition)
 	case w.kafka.endsErr != nil:
-		return fail("see that all partitions have a leader, and that the right Describe on the topic is there", "%s", why(w.kafka.endsErr))
+		return fail("see that all partitions have a leader, and that the right Describe on the topic is there", "%s", w.kafka.endsErr)
 	case state == nil:
 		return skip("nothing could be read from Redis to compare them with")
 	case len(state.Ends) == 0:
@@ -298,7 +311,10 @@ func judgeLogEnds(w *facts) finding {
 
 // judgeLayout finds what would make the worker refuse to go on.
 func judgeLayout(w *facts) finding {
-	if w.redis.state == nil {
+	switch {
+	case w.noSuchPartition():
+		return skip(otherPartition)
+	case w.redis.state == nil:
 		return skip("nothing could be read from Redis to compare it with")
 	}
 	was := w.redis.state.Layout
@@ -315,8 +331,6 @@ func judgeLayout(w *facts) finding {
 	}
 	compare("the When I Work account", number(was.Account), number(w.api.account))
 	switch {
-	case len(differs) > 0 && w.cfg.AcceptLayout:
-		return warn("with --accept-layout the worker takes it and publishes the window anew", "%s", strings.Join(differs, "; "))
 	case len(differs) > 0:
 		return fail("change it back, or start the worker once with --accept-layout, which publishes the window anew", "%s", strings.Join(differs, "; "))
 	case was.Partitions == 0:
@@ -348,18 +362,39 @@ func createTopic(ctx context.Context, cfg *config) *finding {
 		defer kafka.Close()
 		ctx, cancel := context.WithTimeout(ctx, askFor)
 		defer cancel()
-		switch created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor); {
-		case err != nil:
-			return fail("grant the right Create on the topic, or choose numbers that the cluster can hold; then call this again", "%s", why(err)).
+		began := time.Now()
+		created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor)
+		switch err = waited(began, err); {
+		case errors.Is(err, publish.ErrMayNotCreate):
+			return fail("grant the right Create on the topic; then call this again", "%s", err).
 				with("%s --operation Create --topic %s", grant(cfg), topic)
+		case errors.Is(err, publish.ErrTooFewBrokers):
+			return fail("lower --replication-factor to what there are brokers, or unset it; then call this again", "%s", err)
+		case err != nil:
+			return fail("mend what is named; then call this again", "%s", err)
 		case !created:
-			return ok("%s is there already; nothing was changed", topic)
+			return ok("%s is there already and was left as it is%s", topic, c.unheeded())
 		}
 		return ok("%s: %s, %s, cleanup.policy=compact", topic,
 			orDefault(c.Partitions, "partition"), orDefault(c.ReplicationFactor, "replica"))
 	}()
 	f.Name, f.Group, f.title = "create_topic", "Create", "topic"
 	return &f
+}
+
+// unheeded says which flags had no effect on a topic that is there already.
+func (c *checkOptions) unheeded() string {
+	var flags []string
+	if c.Partitions != 0 {
+		flags = append(flags, fmt.Sprint("--partitions ", c.Partitions))
+	}
+	if c.ReplicationFactor != 0 {
+		flags = append(flags, fmt.Sprint("--replication-factor ", c.ReplicationFactor))
+	}
+	if len(flags) == 0 {
+		return ""
+	}
+	return ", whatever " + strings.Join(flags, " and ") + " ask for"
 }
 
 func orDefault(n int, what string) string {

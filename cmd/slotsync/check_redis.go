@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,7 +21,11 @@ func redisChecks() []check {
 		return look(func(w *facts) finding {
 			switch r := &w.redis; {
 			case r.stateErr != nil:
-				return fail("see that the user of REDIS_HOST may read slotsync:* and that no other program writes there", "%s", why(r.stateErr))
+				if command, missing := missingRight(r.stateErr); missing {
+					return fail("let the user of REDIS_HOST call it", "%s", r.stateErr).
+						with("%s ACL SETUSER <user> ~slotsync:* +%s", redisCLI(w), command)
+				}
+				return fail("see that the user of REDIS_HOST may read slotsync:* and that no other program writes there", "%s", r.stateErr)
 			case r.state == nil:
 				return skip("it is kept under the id of the Kafka cluster, which was not reached")
 			}
@@ -41,17 +47,67 @@ func redisChecks() []check {
 	}
 }
 
+// redisCLI begins a command for the server of REDIS_HOST. What it sets is for those who may: if there is a password, it
+// asks for theirs.
+func redisCLI(w *facts) string {
+	at := w.cfg.Redis.URL
+	command := "redis-cli -u " + at.String()
+	if path, isSocket := strings.CutPrefix(at.String(), "unix://"); isSocket {
+		command = "redis-cli -s " + path
+	}
+	u, err := url.Parse(at.Reveal())
+	if err != nil || u.User == nil {
+		return command
+	}
+	if u.User.Username() != "" && w.redis.warning == "" {
+		command += " --user <admin>"
+	}
+	return command + " --askpass"
+}
+
 func judgeRedis(w *facts) finding {
 	r := &w.redis
+	command, missing := missingRight(r.err)
 	switch {
-	case r.err != nil && strings.Contains(r.err.Error(), "NOAUTH"), r.err != nil && strings.Contains(r.err.Error(), "WRONGPASS"):
+	case missing:
+		return fail("let the user of REDIS_HOST call it: this check needs it, the worker itself does not", "%s: %s", w.cfg.Redis.URL, r.err).
+			with("%s ACL SETUSER <user> +%s", redisCLI(w), command)
+	case r.err != nil && w.redisPassword() && refusesPassword(r.err):
+		return fail("correct it, with special characters percent-encoded, and the user if there is one", "%s: the password in REDIS_HOST is refused: %s", w.cfg.Redis.URL, r.err)
+	case r.err != nil && refusesPassword(r.err):
 		return fail("put the password into REDIS_HOST, as redis://:password@host:port", "%s: %s", w.cfg.Redis.URL, r.err)
 	case r.err != nil:
-		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, why(r.err))
+		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, r.err)
 	case r.warning != "":
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
 	}
 	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
+}
+
+func refusesPassword(err error) bool {
+	return strings.Contains(err.Error(), "NOAUTH") || strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "invalid password")
+}
+
+// redisPassword tells whether REDIS_HOST has a password in it.
+func (w *facts) redisPassword() bool {
+	u, err := url.Parse(w.cfg.Redis.URL.Reveal())
+	if err != nil {
+		return false
+	}
+	password, _ := u.User.Password()
+	return password != ""
+}
+
+// missingRight returns the command that a user of Redis may not call, if err says so.
+func missingRight(err error) (command string, is bool) {
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		return "", false
+	}
+	named := regexp.MustCompile(`'([a-z|]+)' command`).FindStringSubmatch(err.Error())
+	if named == nil {
+		return "", false
+	}
+	return named[1], true
 }
 
 func judgeRedisVersion(w *facts) finding {
@@ -75,11 +131,11 @@ func judgeScripts(w *facts) finding {
 	r := &w.redis
 	switch {
 	case r.scripts != nil:
-		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", why(r.scripts)).
-			with("ACL SETUSER <user> +eval +evalsha ~slotsync:*")
+		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", r.scripts).
+			with("%s ACL SETUSER <user> +eval +evalsha ~slotsync:*", redisCLI(w))
 	case len(r.refused) > 0:
 		return fail("let the user of REDIS_HOST call them, on the keys slotsync:*", "they run, but may not call %s", strings.Join(r.refused, ", ")).
-			with("ACL SETUSER <user> ~slotsync:* +%s", strings.ToLower(strings.Join(r.refused, " +")))
+			with("%s ACL SETUSER <user> ~slotsync:* +%s", redisCLI(w), strings.ToLower(strings.Join(r.refused, " +")))
 	case !r.told:
 		return ok("they run; which commands are refused is not told before Redis 7")
 	}
@@ -94,7 +150,7 @@ func judgeEviction(w *facts) finding {
 		return warn("see that maxmemory-policy is noeviction: what is evicted may be a change that was never sent", "not told")
 	default:
 		return warn("put maxmemory-policy noeviction into redis.conf: what is evicted may be a change that was never sent",
-			"maxmemory-policy %s", policy).with("redis-cli CONFIG SET maxmemory-policy noeviction")
+			"maxmemory-policy %s", policy).with("%s CONFIG SET maxmemory-policy noeviction", redisCLI(w))
 	}
 }
 
@@ -104,7 +160,7 @@ func judgeAppendOnly(w *facts) finding {
 		return ok("on")
 	case "0":
 		return warn("put appendonly yes into redis.conf: what a restart forgets may be a change that was never sent", "off").
-			with("redis-cli CONFIG SET appendonly yes")
+			with("%s CONFIG SET appendonly yes", redisCLI(w))
 	default:
 		return warn("see that appendonly is on: what a restart forgets may be a change that was never sent", "not told")
 	}

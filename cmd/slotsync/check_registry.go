@@ -31,7 +31,7 @@ func (r *registryFacts) refused() bool { return errors.Is(r.err, publish.ErrRegi
 func judgeRegistry(w *facts) finding {
 	if r := &w.registry; r.err != nil && !r.refused() {
 		return fail("see that AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL is right, with its path, and that it can be reached from here",
-			"%s: %s", w.cfg.Registry.URL, why(r.err))
+			"%s: %s", w.cfg.Registry.URL, r.err)
 	}
 	return ok("%s", w.cfg.Registry.URL)
 }

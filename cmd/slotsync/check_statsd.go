@@ -32,13 +32,14 @@ func askStatsD(ctx context.Context, w *facts) {
 	if path, isSocket := strings.CutPrefix(s.addr, "unix://"); isSocket {
 		network, addr = "unixgram", path
 	}
+	began := time.Now()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, addr)
 	if errors.Is(err, syscall.EPROTOTYPE) {
 		conn, err = d.DialContext(ctx, "unix", addr) // the other kind of socket that agents have
 	}
 	if err != nil {
-		s.err = err
+		s.err = waited(began, err)
 		return
 	}
 	defer conn.Close()
@@ -65,7 +66,7 @@ func statsdChecks() []check {
 		case s.addr == "":
 			return ok("off: there is no STATSD_HOST")
 		case s.err != nil:
-			return warn("correct STATSD_HOST, STATSD_PORT or DD_DOGSTATSD_URL; until then there are no metrics, and the worker works", "%s", why(s.err))
+			return warn("correct STATSD_HOST, STATSD_PORT or DD_DOGSTATSD_URL; until then there are no metrics, and the worker works", "%s", s.err)
 		case s.refused:
 			return warn("start the agent, or correct STATSD_HOST and STATSD_PORT; until then metrics are lost, and the worker works",
 				"nobody listens at %s", s.resolved)

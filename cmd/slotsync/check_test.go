@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -24,6 +26,7 @@ import (
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/publish/publishtest"
 	"github.com/slotsync/slotsync/schemas"
+	"github.com/slotsync/slotsync/wiw"
 	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
 
@@ -53,7 +56,7 @@ func newSite(t *testing.T) *site {
 		defer s.info.mu.Unlock()
 		switch {
 		case strings.EqualFold(cmd, s.info.refuses):
-			c.WriteError("NOPERM this user has no permissions to run the command")
+			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
 		case strings.EqualFold(cmd, "INFO"):
 			var b strings.Builder
 			for name, value := range s.info.told {
@@ -164,8 +167,12 @@ func (s *site) follow(f finding) {
 	case words[0] == "kafka-configs":
 		s.alter(after("--entity-name"), after("--add-config"))
 	case words[0] == "redis-cli":
-		s.tell(map[string]string{"maxmemory-policy": "maxmemory_policy", "appendonly": "aof_enabled"}[words[3]],
-			strings.Replace(words[4], "yes", "1", 1))
+		if at := after("-u"); at != "redis://"+s.Redis.Addr() {
+			s.t.Errorf("%s goes to %s", f.Command, at)
+		}
+		name := after("SET")
+		s.tell(map[string]string{"maxmemory-policy": "maxmemory_policy", "appendonly": "aof_enabled"}[name],
+			strings.Replace(after(name), "yes", "1", 1))
 	case words[0] == "curl":
 		_, body, _ := strings.Cut(f.Command, "-d '")
 		body, url, _ := strings.Cut(body, "' ")
@@ -297,6 +304,21 @@ func TestEachAdviceHelps(t *testing.T) {
 			func(s *site, f finding) { setting("REDIS_HOST", "redis://"+s.Redis.Addr())(s, f) }},
 		{"no password for Redis", "redis_reached", func(s *site) { s.Redis.RequireAuth("hush") }, verdictFail,
 			func(s *site, f finding) { setting("REDIS_HOST", "redis://:hush@"+s.Redis.Addr())(s, f) }},
+		{"a wrong password for Redis", "redis_reached", func(s *site) {
+			s.Redis.RequireAuth("hush")
+			s.env["REDIS_HOST"] = "redis://:hash@" + s.Redis.Addr()
+		}, verdictFail, func(s *site, f finding) {
+			if !strings.Contains(f.Seen, "the password in REDIS_HOST is refused") {
+				s.t.Errorf("got %+v", f)
+			}
+			s.env["REDIS_HOST"] = "redis://:hush@" + s.Redis.Addr()
+		}},
+		{"no right to ping", "redis_reached", func(s *site) { s.refuse("PING") }, verdictFail, func(s *site, f finding) {
+			if !strings.HasSuffix(f.Command, "ACL SETUSER <user> +ping") {
+				s.t.Errorf("got %q", f.Command)
+			}
+			s.refuse("")
+		}},
 		{"an old Redis", "redis_version", says("redis_version", "4.0.14"), verdictFail, told("redis_version", "5.0.0")},
 		{"a Redis that says nothing", "redis_version", func(s *site) { s.refuse("INFO") }, verdictWarn, func(s *site, _ finding) { s.refuse("") }},
 		{"a replica", "redis_role", says("role", "slave"), verdictFail, told("role", "master")},
@@ -322,7 +344,13 @@ func TestEachAdviceHelps(t *testing.T) {
 			s.env["KAFKA_BROKERS"] += "," + here
 		}, verdictFail, func(s *site, f finding) { setting("KAFKA_BROKERS", s.brokers.Addrs[0])(s, f) }},
 		{"no topic", "kafka_topic", func(s *site) { s.move(publishtest.KafkaOptions{Topic: "another"}) }, verdictFail, follow},
-		{"a partition that is not there", "kafka_topic", with("KAFKA_PARTITION", "3"), verdictFail, setting("KAFKA_PARTITION", "2")},
+		{"a partition that is not there", "kafka_topic", with("KAFKA_PARTITION", "3"), verdictFail,
+			func(s *site, f finding) {
+				if found, _, _ := s.check(); unrelated(found, "kafka_topic") {
+					s.t.Errorf("it is found more than once: %+v", found)
+				}
+				setting("KAFKA_PARTITION", "2")(s, f)
+			}},
 		{"no right to write", "kafka_write", func(s *site) { s.move(mayDo()) }, verdictFail, follow},
 		{"no right to the fence", "kafka_fence", func(s *site) { s.move(mayDo()) }, verdictWarn, follow},
 		{"no fence", "kafka_fence", with("KAFKA_TRANSACTIONAL_ID", "off"), verdictWarn, setting("KAFKA_TRANSACTIONAL_ID", "")},
@@ -528,7 +556,11 @@ func TestCreateTopic(t *testing.T) {
 	if found, _, code := s.check(); code != 1 || found["kafka_topic"].Verdict != verdictFail {
 		t.Fatalf("got %+v, exit %d", found["kafka_topic"], code)
 	}
-	found, _, code := s.check("--create-topic", "--partitions", "5", "--replication-factor", "1")
+	found, _, code := s.check("--create-topic", "--replication-factor", "9")
+	if f := found["create_topic"]; code != 1 || f.Verdict != verdictFail || !strings.Contains(f.Advice, "--replication-factor") || f.Command != "" || unrelated(found, "create_topic") {
+		t.Errorf("more replicas than brokers: got %+v, exit %d", f, code)
+	}
+	found, _, code = s.check("--create-topic", "--partitions", "5", "--replication-factor", "1")
 	if f := found["create_topic"]; code != 0 || f.Verdict != verdictOK || !strings.Contains(f.Seen, "5 partitions") || !strings.Contains(f.Seen, "compact") {
 		t.Errorf("got %+v, exit %d", f, code)
 	}
@@ -536,7 +568,7 @@ func TestCreateTopic(t *testing.T) {
 		t.Errorf("got %+v, %+v", f, found["kafka_cleanup"])
 	}
 	found, _, code = s.check("--create-topic", "--partitions", "9")
-	if f := found["create_topic"]; code != 0 || !strings.Contains(f.Seen, "already") || !strings.Contains(found["kafka_topic"].Seen, "5 partitions") {
+	if f := found["create_topic"]; code != 0 || !strings.Contains(f.Seen, "already and was left as it is, whatever --partitions 9 ask") || !strings.Contains(found["kafka_topic"].Seen, "5 partitions") {
 		t.Errorf("again: got %+v, exit %d", f, code)
 	}
 	for _, args := range [][]string{{"--partitions", "3"}, {"--create-topic", "--partitions", "0"}, {"--create-topic", "--partitions", "many"}} {
@@ -603,7 +635,7 @@ func TestTheTextFitsThePage(t *testing.T) {
 	if code != 1 || strings.Contains(text, "\x1b") {
 		t.Errorf("exit %d, or colours where no terminal is", code)
 	}
-	for _, want := range []string{"\nRedis\n", "  FAIL  brokers", "  warn  eviction", "more not looked at", "redis-cli CONFIG SET", "The first day", " FAIL, "} {
+	for _, want := range []string{"\nRedis\n", "  FAIL  brokers", "  warn  eviction", "more not looked at", "redis-cli -u redis://", "The first day", " FAIL, "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
@@ -640,5 +672,109 @@ func TestColours(t *testing.T) {
 	bare := strings.NewReplacer("\x1b[32m", "", "\x1b[31m", "", "\x1b[0m", "").Replace(coloured.String())
 	if coloured.String() == plain.String() || bare != plain.String() {
 		t.Errorf("got %q and %q", plain.String(), coloured.String())
+	}
+}
+
+func TestWhatIsToBeTypedGoesToTheRightServer(t *testing.T) {
+	for address, want := range map[string]string{
+		"redis://localhost:6380":              "redis-cli -u redis://localhost:6380",
+		"rediss://:hush@redis.example:6379/2": "redis-cli -u rediss://redis.example:6379/2 --askpass",
+		"redis://slotsync:hush@localhost":     "redis-cli -u redis://localhost --user <admin> --askpass",
+		"unix:///run/redis.sock":              "redis-cli -s /run/redis.sock",
+		"unix://:hush@/run/redis.sock":        "redis-cli -s /run/redis.sock --askpass",
+	} {
+		if got := redisCLI(&facts{cfg: loadOK(t, minimal(env{"REDIS_HOST": address}), "check")}); got != want {
+			t.Errorf("%s: got %q, want %q", address, got, want)
+		}
+	}
+}
+
+// Whoever is stopped while a dependency is silent has found nothing wrong with it.
+func TestAnInterruptedCheckBlamesNobody(t *testing.T) {
+	s := newSite(t)
+	silent, asked := silence(t)
+	s.env["WIW_URL"] = "http://" + silent
+	ctx, stop := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		stop(errors.New("terminated signal received"))
+	}()
+	var out, stderr bytes.Buffer
+	err := run(ctx, []string{"check"}, s.env.get, &out, &stderr)
+	if exitCode(err) != 1 || !strings.Contains(fmt.Sprint(err), "interrupted") || !strings.Contains(fmt.Sprint(err), "terminated signal received") || out.Len() > 0 {
+		t.Errorf("got exit %d, %v, and\n%s", exitCode(err), err, &out)
+	}
+}
+
+func TestTheTimeThatIsToldIsTheTimeThatWasWaited(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	silent, _ := silence(t)
+	s.env["WIW_URL"], s.env["AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL"] = "http://"+silent, "http://"+silent
+	seen := gather(t.Context(), loadOK(t, s.env, "check"), time.Second)
+	for name, f := range map[string]finding{"the API": judgeReached(seen), "the registry": judgeRegistry(seen)} {
+		if f.Verdict != verdictFail || !strings.Contains(f.Seen, "no answer within 1s") {
+			t.Errorf("%s: got %+v", name, f)
+		}
+	}
+}
+
+// silence is an address that takes connections and says nothing. Asked is closed when there was the first one.
+func silence(t *testing.T) (address string, asked <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			if n == 0 {
+				close(first)
+			}
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-ended })
+	return l.Addr().String(), first
+}
+
+func TestWhatIsSaidOfAToken(t *testing.T) {
+	at := func(from time.Duration) time.Time { return time.Now().Add(from) }
+	login := env{"WIW_KEY": "", "WIW_DEVELOPER_KEY": "d", "WIW_EMAIL": "a@b", "WIW_PASSWORD": "p"}
+	refused := &wiw.StatusError{Status: http.StatusUnauthorized}
+	away := errors.New("connection refused")
+	for _, c := range []struct {
+		claim  string
+		env    env
+		api    apiFacts
+		want   verdict
+		seen   string
+		advice string
+	}{
+		{"accepted", nil, apiFacts{}, verdictOK, "does not say when it ends", ""},
+		{"accepted for long", nil, apiFacts{tokenEnds: at(100 * time.Hour)}, verdictOK, "accepted, and ends 2", ""},
+		{"accepted for a day", nil, apiFacts{tokenEnds: at(24 * time.Hour)}, verdictWarn, "accepted, and ends 2", "WIW_KEY"},
+		{"accepted for a day, of a login", login, apiFacts{tokenEnds: at(24 * time.Hour)}, verdictOK, "accepted, and ends 2", ""},
+		{"accepted by another clock", nil, apiFacts{tokenEnds: at(-time.Hour)}, verdictWarn, "by this machine's clock it ended", "NTP"},
+		{"over and refused", nil, apiFacts{tokenEnds: at(-time.Hour), err: refused}, verdictFail, "it ended 2", "WIW_KEY"},
+		{"over, and nobody there", nil, apiFacts{tokenEnds: at(-time.Hour), err: away}, verdictFail, "it ended 2", "WIW_KEY"},
+		{"for a day, and nobody there", nil, apiFacts{tokenEnds: at(24 * time.Hour), err: away}, verdictWarn, "it ends 2", "WIW_KEY"},
+		{"nobody there", nil, apiFacts{err: away}, verdictSkip, "", ""},
+		{"refused, and good for long", nil, apiFacts{tokenEnds: at(100 * time.Hour), err: refused}, verdictFail, "by its own words it ends 2", "of this API"},
+		{"refused, from a file", env{"WIW_KEY": "", "WIW_KEY_FILE": file(t, "t")}, apiFacts{err: refused}, verdictFail, "401", "set WIW_KEY_FILE"},
+		{"a login's, refused", login, apiFacts{err: refused}, verdictFail, "a new one is refused", "WIW_LOGIN_URL"},
+		{"a refused login", login, apiFacts{err: refused, login: refused}, verdictFail, "401", "WIW_PASSWORD"},
+		{"nobody to log in at", login, apiFacts{err: away, login: &net.OpError{Op: "dial", Err: away}}, verdictFail, "refused", "see that WIW_LOGIN_URL is right, and"},
+	} {
+		f := judgeToken(&facts{cfg: loadOK(t, minimal(c.env), "check"), api: c.api})
+		if f.Verdict != c.want || !strings.Contains(f.Seen, c.seen) || !strings.Contains(f.Advice, c.advice) || (f.Advice == "") != (c.advice == "") {
+			t.Errorf("%s: got %+v, want %s, %q, %q", c.claim, f, c.want, c.seen, c.advice)
+		}
 	}
 }

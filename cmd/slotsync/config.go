@@ -106,16 +106,10 @@ type config struct {
 		Format string `name:"log-format" vars:"LOG_FORMAT" placeholder:"FORMAT" one_of:"text,json" help:"text or json. Unset: text on a terminal, json elsewhere."`
 	} `embed:"" group:"Logs"`
 
-	Foreground struct{} `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Check      struct {
-		JSON              bool `name:"json" help:"Print one JSON document."`
-		Migrate           bool `name:"migrate" help:"Tell also what the first day in the place of slot_sync brings."`
-		CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there."`
-		Partitions        int  `name:"partitions" placeholder:"N" min:"1" max:"100000" help:"Partitions of the topic to create. Unset: the cluster's default."`
-		ReplicationFactor int  `name:"replication-factor" placeholder:"N" min:"1" max:"1000" help:"Replicas of each. Unset: the cluster's default."`
-	} `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic."`
-	Tail    tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
-	Schemas struct {
+	Foreground struct{}     `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
+	Check      checkOptions `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic."`
+	Tail       tailOptions  `cmd:"" help:"Print the topic's records as lines of JSON."`
+	Schemas    struct {
 		Show     struct{} `cmd:"" help:"Print the schemas and what the registry has."`
 		Check    struct{} `cmd:"" help:"Tell whether they are registered or could be, and which ones would be used: 0 yes, 1 no. Registers nothing."`
 		Register struct{} `cmd:"" help:"Register them if both are compatible."`
@@ -123,13 +117,18 @@ type config struct {
 	Health  probeOptions `cmd:"" help:"Ask the running worker on HTTP_ADDR whether it is alive: 0 yes, 1 no."`
 	Version struct{}     `cmd:"" help:"Print module version, commit and Go version."`
 
-	command  string   // its words, like "foreground", or "" when the help page was all that was wanted
-	warnings []string // for the log, once there is one
+	command      string   // its words, like "foreground", or "" when the help page was all that was wanted
+	tokenFrom    string   // the setting that the session token is from, for people
+	badSelection bool     // --republish was given, with a value that is wrong
+	warnings     []string // for the log, once there is one
 }
+
+// republishes tells whether shifts are to be published again, be it that it cannot be read which.
+func (c *config) republishes() bool { return c.Republish.any() || c.badSelection }
 
 // spared are the flags of required settings that a command does without.
 func (c *config) spared() []string {
-	if c.Republish.any() {
+	if c.command == "foreground" && c.republishes() {
 		return []string{"wiw-token-file", "schema-registry-url"}
 	}
 	switch c.command {
@@ -172,14 +171,6 @@ func (c *config) validate(l *loader) {
 	}
 	if c.Sync.DaysPrior == 0 && c.Sync.DaysAhead == 0 {
 		l.fault(&c.Sync.DaysAhead, "is 0, and so is SYNC_DAYS_PRIOR, which leaves no time to cover: give one of them a day or more")
-	}
-	switch {
-	case c.DryRun && !c.Once:
-		l.faultOf("--dry-run", "goes with --once")
-	case c.Republish.any() && c.Once:
-		l.faultOf("--republish", "does not go with --once: it does no pass, whoever holds the lease does")
-	case c.Yes && !c.Republish.any():
-		l.faultOf("--yes", "goes with --republish")
 	}
 	user, password := c.Registry.Username != "", !c.Registry.Password.Empty()
 	switch {
@@ -262,6 +253,14 @@ func (c *config) validateLogin(l *loader) {
 // logsIn tells whether the session token comes from a login.
 func (c *config) logsIn() bool {
 	return !c.WIW.Developer.Empty() && c.WIW.Email != "" && !c.WIW.Password.Empty()
+}
+
+// tokenName returns where the session token comes from, for people.
+func (c *config) tokenName() string {
+	if c.logsIn() {
+		return "the login"
+	}
+	return c.tokenFrom
 }
 
 // inTheClear tells whether what is sent to the endpoint can be read by others.

@@ -41,7 +41,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 		return nil, fmt.Errorf("declare settings: %w", err)
 	}
 	l.flags = parser.Model.Flags
-	call, err := parser.Parse(args)
+	call, err := parser.Parse(asMeant(args))
 	switch {
 	case helped:
 		return cfg, nil
@@ -52,14 +52,22 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	if cfg.PrintVersion {
 		cfg.command = "version"
 	}
+	cfg.tokenFrom = cmp.Or(l.source[l.setting(&cfg.WIW.Token)], "WIW_KEY")
+	if from := cfg.WIW.Token.file; from != nil {
+		cfg.tokenFrom = from.setting
+	}
+	cfg.badSelection = l.isWrong(&cfg.Republish)
 	if cfg.command == "version" {
-		return cfg, nil
+		l.faults = nil // of settings, which it does without
+		cfg.validateFlags(l, call)
+		return cfg, l.result()
 	}
 	l.requireNeeded(cfg.spared())
+	cfg.validateFlags(l, call)
 	cfg.validate(l)
 	cfg.warnings = l.warnings
-	if len(l.faults) > 0 {
-		return nil, &usageError{errors.Join(l.faults...)}
+	if err := l.result(); err != nil {
+		return nil, err
 	}
 	return cfg, nil
 }
@@ -89,6 +97,14 @@ type loader struct {
 	warnings []string
 }
 
+// result returns all faults, if there are any, as a *usageError.
+func (l *loader) result() error {
+	if len(l.faults) > 0 {
+		return &usageError{errors.Join(l.faults...)}
+	}
+	return nil
+}
+
 func (l *loader) warn(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
@@ -98,14 +114,19 @@ func (l *loader) faultOf(name, text string) {
 }
 
 // fault notes what is wrong with the setting that field points at, unless something is known to be wrong with it.
-func (l *loader) fault(field any, text string) {
+func (l *loader) fault(field any, text string) { l.faultIn(l.setting(field), text) }
+
+// isWrong tells whether something is known to be wrong with the setting that field points at.
+func (l *loader) isWrong(field any) bool { return l.wrong[l.setting(field)] }
+
+// setting returns the setting that field points at.
+func (l *loader) setting(field any) *kong.Value {
 	for _, flag := range l.flags {
 		if flag.Target.CanAddr() && flag.Target.Addr().Interface() == field {
-			l.faultIn(flag.Value, text)
-			return
+			return flag.Value
 		}
 	}
-	panic("fault in a field that is no setting")
+	panic("a field that is no setting")
 }
 
 func (l *loader) faultIn(v *kong.Value, text string) {

@@ -121,6 +121,8 @@ func TestCalls(t *testing.T) {
 		{"a secret behind a flag that takes none", []string{"--once", "s3cr3t"}, 2, "", "unexpected argument"},
 		{"a secret in a flag that is none", []string{"--wiw-token=s3cr3t"}, 2, "", "unknown flag --wiw-token"},
 		{"nothing set", nil, 2, "", "KAFKA_BROKERS"},
+		{"a pass and a version", []string{"--once", "version"}, 2, "", "--once does not go with version"},
+		{"a pass and a version by flag", []string{"--version", "--republish=all", "--yes"}, 2, "", "--republish does not go with --version"},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -195,6 +197,57 @@ func TestAFailedCloseIsPartOfTheResult(t *testing.T) {
 		closeInto(&err, failingCloser{c.close}, "close kafka")
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, want %s", c.claim, err, c.want)
+		}
+	}
+}
+
+func TestFlagsOfAPassGoWithAPass(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		args  string
+		want  string // all that is wrong; empty: nothing
+	}{
+		{"one pass", "--once", ""},
+		{"one pass, by its command", "foreground --once", ""},
+		{"a dry run", "--once --dry-run", ""},
+		{"another layout for all passes", "--accept-layout", ""},
+		{"another layout for one", "--once --accept-layout", ""},
+		{"another layout for a dry run", "--once --dry-run --accept-layout", ""},
+		{"a question", "--republish all", ""},
+		{"no question", "--republish 5 --yes", ""},
+		{"a dry run of what", "--dry-run", "--dry-run goes with --once"},
+		{"yes to what", "--yes", "--yes goes with --republish"},
+		{"a pass that is asked for elsewhere", "--once --republish all", "--republish does not go with --once: it does no pass, whoever holds the lease does"},
+		{"a layout that is accepted elsewhere", "--accept-layout --republish all", "--republish does not go with --accept-layout: it does no pass, whoever holds the lease does"},
+		{"a bad selection is one fault", "--republish nine --yes", `--republish must be all, a comma list of ids, or a span of days like 2026-11-01..2026-11-15, not "nine"`},
+		{"two selections", "--republish 1 --republish 2", "--republish is there more than once: give all ids in one comma list"},
+		{"a tail of a pass", "--once tail", "--once does not go with tail"},
+		{"a tail that forgets", "tail --republish all --yes", "--republish does not go with tail\n--yes does not go with tail"},
+		{"schemas of a dry run", "schemas register --once --dry-run", "--once does not go with schemas register\n--dry-run does not go with schemas register"},
+		{"a check that forgets", "--republish all check", "--republish does not go with check"},
+		{"a check that forgets it cannot tell what", "--republish nine check", `--republish must be all, a comma list of ids, or a span of days like 2026-11-01..2026-11-15, not "nine"` + "\n--republish does not go with check"},
+		{"a check that accepts", "check --accept-layout", "--accept-layout does not go with check"},
+		{"a probe that accepts", "health --accept-layout", "--accept-layout does not go with health"},
+	} {
+		_, err := load(strings.Fields(c.args), minimal(nil).get, io.Discard)
+		if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && (got != c.want || exitCode(err) != 2) {
+			t.Errorf("%s: %s: got %v, want %q", c.claim, c.args, err, c.want)
+		}
+	}
+}
+
+func TestHabitsAreUnderstood(t *testing.T) {
+	for args, want := range map[string]string{
+		"./bin/slot_sync foreground":               "foreground",
+		"bin/slot_sync foreground":                 "foreground",
+		"/opt/app/bin/slot_sync foreground --once": "foreground",
+		"help":              "",
+		"help check":        "",
+		"help schemas show": "",
+	} {
+		cfg, err := load(strings.Fields(args), minimal(nil).get, io.Discard)
+		if err != nil || cfg.command != want {
+			t.Errorf("%s: got %+v, %v, want %q", args, cfg, err, want)
 		}
 	}
 }

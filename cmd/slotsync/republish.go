@@ -33,7 +33,7 @@ func (s selection) any() bool { return s.all || len(s.ids) > 0 || !s.to.IsZero()
 // end, so that 2026-11-01..2026-11-02 is two days, in UTC.
 func parseSelection(text string, _ *kong.Tag) (selection, error) {
 	text = strings.TrimSpace(text)
-	if text == "all" {
+	if strings.EqualFold(text, "all") {
 		return selection{all: true}, nil
 	}
 	if from, to, isSpan := strings.Cut(text, ".."); isSpan {
@@ -53,7 +53,7 @@ func parseSelection(text string, _ *kong.Tag) (selection, error) {
 	var ids []int64
 	for _, word := range strings.Split(text, ",") {
 		id, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)
-		if err != nil || id == 0 {
+		if err != nil || id <= 0 {
 			return selection{}, fmt.Errorf("must be all, a comma list of ids, or a span of days like 2026-11-01..2026-11-15, not %q", text)
 		}
 		ids = append(ids, id)
@@ -101,7 +101,9 @@ func republish(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Wri
 	}
 	fmt.Fprintln(stdout)
 	if !cfg.Yes {
-		if sure, err := askOnTerminal("forget them, so that they are published again?"); err != nil || !sure {
+		sure, err := askOnTerminal(ctx, "forget them, so that they are published again?")
+		if !sure {
+			fmt.Fprintln(stdout, "nothing was forgotten")
 			return err
 		}
 	}
@@ -168,22 +170,33 @@ func choose(ctx context.Context, store *cache.Redis, which selection, begin time
 	return slices.Compact(ids), over, nil
 }
 
-// askOnTerminal asks a question that is answered with y or n.
-func askOnTerminal(question string) (bool, error) {
+// askOnTerminal asks a question that is answered with y or n. The end of ctx ends the wait for the answer.
+func askOnTerminal(ctx context.Context, question string) (bool, error) {
 	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return false, errNobodyToAsk
 	}
 	defer terminal.Close()
-	return confirmed(terminal, question)
+	return confirmed(ctx, terminal, question)
 }
 
-func confirmed(terminal io.ReadWriter, question string) (bool, error) {
+// dialogue is where questions are asked. A deadline in the past ends a read.
+type dialogue interface {
+	io.ReadWriter
+	SetReadDeadline(time.Time) error
+}
+
+func confirmed(ctx context.Context, terminal dialogue, question string) (bool, error) {
 	if _, err := fmt.Fprintf(terminal, "%s [y/N] ", question); err != nil {
 		return false, fmt.Errorf("ask: %w", err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = terminal.SetReadDeadline(time.Unix(1, 0)) })()
 	answer, err := bufio.NewReader(terminal).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(terminal) // the line of the question is not ended by an answer
+		return false, fmt.Errorf("ask: %w", context.Cause(ctx))
+	case err != nil && !errors.Is(err, io.EOF):
 		return false, fmt.Errorf("ask: %w", err)
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -85,27 +89,44 @@ func count(records []record) map[int64]int {
 
 func TestRepublishAsksFirst(t *testing.T) {
 	for answer, sure := range map[string]bool{"y\n": true, "Yes\n": true, "\n": false, "n\n": false, "": false, "yo\n": false} {
-		terminal := &dialogue{in: strings.NewReader(answer)}
-		got, err := confirmed(terminal, "sure?")
-		if err != nil || got != sure || terminal.out.String() != "sure? [y/N] " {
-			t.Errorf("%q: got %v, %v after %q", answer, got, err, terminal.out.String())
+		here, person := net.Pipe()
+		heard := make(chan string, 1)
+		go func() {
+			defer person.Close()
+			question := make([]byte, len("sure? [y/N] "))
+			_, _ = io.ReadFull(person, question)
+			heard <- string(question)
+			_, _ = io.WriteString(person, answer)
+		}()
+		got, err := confirmed(t.Context(), here, "sure?")
+		if question := <-heard; err != nil || got != sure || question != "sure? [y/N] " {
+			t.Errorf("%q: got %v, %v after %q", answer, got, err, question)
 		}
 	}
 }
 
-type dialogue struct {
-	in  *strings.Reader
-	out bytes.Buffer
+func TestAQuestionEndsWithTheProgram(t *testing.T) {
+	here, person := net.Pipe()
+	defer person.Close()
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	stopped := errors.New("interrupt signal received")
+	go func() {
+		_, _ = io.ReadFull(person, make([]byte, len("sure? [y/N] ")))
+		interrupt(stopped)
+		_, _ = io.Copy(io.Discard, person)
+	}()
+	if sure, err := confirmed(ctx, here, "sure?"); sure || !errors.Is(err, stopped) {
+		t.Errorf("got %v, %v", sure, err)
+	}
 }
-
-func (d *dialogue) Read(p []byte) (int, error)  { return d.in.Read(p) }
-func (d *dialogue) Write(p []byte) (int, error) { return d.out.Write(p) }
 
 func TestSelections(t *testing.T) {
 	for what, wrong := range map[string]string{
 		"everything":                       "must be all, a comma list of ids",
 		"1,x":                              "must be all, a comma list of ids",
 		"0":                                "must be all, a comma list of ids",
+		"-1":                               "must be all, a comma list of ids",
+		"ALL":                              "",
 		"2026-11-02..2026-11-01":           "a span that ends after it begins",
 		"2026-11-02..":                     "two days like",
 		"2026-11-02..2026-11-02":           "",

@@ -133,6 +133,7 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) 
 	client, err := wiw.New(wiw.Config{
 		URL:       cfg.WIW.URL.Reveal(),
 		Token:     session.Token,
+		TokenFrom: cfg.tokenName(),
 		UserID:    cfg.WIW.UserID,
 		Include:   cfg.WIW.Include,
 		SliceDays: cfg.WIW.SliceDays,
