@@ -113,7 +113,7 @@ type config struct {
 		CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there."`
 		Partitions        int  `name:"partitions" placeholder:"N" min:"1" max:"100000" help:"Partitions of the topic to create. Unset: the cluster's default."`
 		ReplicationFactor int  `name:"replication-factor" placeholder:"N" min:"1" max:"1000" help:"Replicas of each. Unset: the cluster's default."`
-	} `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic."`
+	} `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic; but asked about the fence, a broker may make its topic __transaction_state."`
 	Tail    tailOptions `cmd:"" help:"Print the topic's records as lines of JSON."`
 	Schemas struct {
 		Show     struct{} `cmd:"" help:"Print the schemas and what the registry has."`
