@@ -109,7 +109,7 @@ func askAPI(ctx context.Context, w *facts) {
 	a, cfg := &w.api, w.cfg
 	quiet := startMetrics(noMetrics())
 	defer quiet.Close()
-	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet)
+	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet, nil)
 	if err != nil {
 		a.err = err
 		return
