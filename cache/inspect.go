@@ -19,7 +19,7 @@ import (
 type ServerState struct {
 	RoundTrip  time.Duration
 	Version    string // such as 7.0.15; of a server that only resembles Redis: of the Redis that it resembles
-	Replica    bool
+	Role       string // master or slave
 	Policy     string // maxmemory-policy
 	AppendOnly string // "1" or "0"
 	Used       int64  // bytes
@@ -59,7 +59,7 @@ func Inspect(ctx context.Context, client Client) (*ServerState, error) {
 			}
 		}
 	}
-	s.Version, s.Replica = told["redis_version"], told["role"] == "slave"
+	s.Version, s.Role = told["redis_version"], told["role"]
 	s.Used, _ = strconv.ParseInt(told["used_memory"], 10, 64)
 	var err error
 	if s.Policy, err = orConfig(ctx, client, told["maxmemory_policy"], "maxmemory-policy"); err != nil {

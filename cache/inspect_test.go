@@ -47,7 +47,7 @@ func TestInspect(t *testing.T) {
 		info, config map[string]string
 		want         cache.ServerState
 	}{
-		{"all is told", info, nil, cache.ServerState{Version: "7.0.15", Replica: true, Policy: "allkeys-lru", AppendOnly: "0", Used: 1000, Limit: 5000}},
+		{"all is told", info, nil, cache.ServerState{Version: "7.0.15", Role: "slave", Policy: "allkeys-lru", AppendOnly: "0", Used: 1000, Limit: 5000}},
 		{"nothing is told", nil, nil, cache.ServerState{Limit: -1}},
 		{"settings are told where INFO is silent", nil, map[string]string{"maxmemory-policy": "noeviction", "appendonly": "yes", "maxmemory": "0"},
 			cache.ServerState{Policy: "noeviction", AppendOnly: "1"}},

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/linkedin/goavro/v2"
+
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
@@ -147,6 +149,26 @@ func (a *Avro) Encode(s *shiftsync.Shift, buf []byte, into *shiftsync.Record) ([
 	return grown, nil
 }
 
+// Fields returns the fields of a value that Encode has formed since the last Prepare, in the form of Reader.Fields. It
+// asks no registry: to that, the schema of a dry run may be unknown.
+func (a *Avro) Fields(value []byte) (map[string]any, error) {
+	p := a.current.plan
+	if p == nil {
+		return nil, errNotPrepared
+	}
+	if p.shower == nil {
+		shower, err := goavro.NewCodecForStandardJSONFull(p.schema)
+		if err != nil {
+			return nil, fmt.Errorf("avro schema: %w", err)
+		}
+		p.shower = shower
+	}
+	if len(value) < headerBytes {
+		return nil, errUnframed
+	}
+	return fieldsOf(p.shower, value[headerBytes:])
+}
+
 // Fingerprint returns the fingerprint that the shift would have under another schema, which it asks the registry for
 // once. An answer that the schema is not there or cannot be filled is believed until the next Prepare.
 func (a *Avro) Fingerprint(ctx context.Context, s *shiftsync.Shift, schema shiftsync.SchemaID) (shiftsync.Fingerprint, error) {
@@ -188,6 +210,9 @@ func (a *Avro) planOf(ctx context.Context, schema shiftsync.SchemaID) (*plan, er
 func AppendKey(buf []byte, schema shiftsync.SchemaID, id int64) []byte {
 	return binary.AppendVarint(appendHeader(buf, schema), id) // what Avro makes of a record with one long, too
 }
+
+// headerBytes is the length of what stands before the Avro body.
+const headerBytes = 5
 
 // appendHeader appends what stands before the Avro body.
 func appendHeader(buf []byte, schema shiftsync.SchemaID) []byte {

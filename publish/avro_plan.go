@@ -15,7 +15,9 @@ import (
 // are written anew for each shift. It serves one goroutine.
 type plan struct {
 	id      shiftsync.SchemaID
+	schema  string
 	codec   *goavro.Codec
+	shower  *goavro.Codec // for Avro.Fields; nil until it is wanted
 	fill    filler[shiftsync.Shift]
 	missing []string // fields of a shift that the schema has no place for
 }
@@ -33,7 +35,7 @@ func newPlan(v SchemaVersion) (*plan, error) {
 		return nil, errors.New("it is not a record")
 	}
 	known := shiftFields()
-	p := &plan{id: v.ID}
+	p := &plan{id: v.ID, schema: v.Schema}
 	if p.fill, err = newFiller(t, known); err != nil {
 		return nil, err
 	}

@@ -28,12 +28,14 @@ const (
 	codecRetry   = 30 * time.Second // a schema that could not be had is not asked for with each record
 )
 
+var errUnframed = errors.New("not in Confluent's wire format")
+
 // Fields returns the fields of a key or value in Confluent's wire format by their names, and the id of its schema,
 // which is 0 if there is none. A field is nil, bool, string, json.Number, []any or map[string]any; unions are
 // unwrapped, so that fields written with different schemas can be compared. An error quotes nothing of the content.
 func (r *Reader) Fields(ctx context.Context, framed []byte) (map[string]any, shiftsync.SchemaID, error) {
-	if len(framed) < 5 || framed[0] != 0 {
-		return nil, 0, errors.New("not in Confluent's wire format")
+	if len(framed) < headerBytes || framed[0] != 0 {
+		return nil, 0, errUnframed
 	}
 	id := shiftsync.SchemaID(binary.BigEndian.Uint32(framed[1:]))
 	if id <= 0 {
@@ -43,7 +45,7 @@ func (r *Reader) Fields(ctx context.Context, framed []byte) (map[string]any, shi
 	if err != nil {
 		return nil, id, fmt.Errorf("schema %d: %w", id, err)
 	}
-	fields, err := fieldsOf(codec, framed[5:])
+	fields, err := fieldsOf(codec, framed[headerBytes:])
 	if err != nil {
 		return nil, id, fmt.Errorf("schema %d: %w", id, err)
 	}

@@ -525,3 +525,28 @@ func TestABatchWithNothingAtItsEndIsStepped(t *testing.T) {
 		})
 	}
 }
+
+func TestAnEncoderShowsItsOwnRecordsAsTheReaderDoes(t *testing.T) {
+	r, fake := newReader(t, startKafka(t, publishtest.KafkaOptions{}), publish.KafkaOptions{})
+	a := newAvro(t, fake.Handler(), "slots", publish.AvroOptions{})
+	if _, err := a.Fields(nil); err == nil {
+		t.Error("before it has a schema: got no error")
+	}
+	prepare(t, a)
+	for name, s := range shapes(t) {
+		var record shiftsync.Record
+		if _, err := a.Encode(&s, nil, &record); err != nil {
+			t.Fatal(err)
+		}
+		want, _, err := r.Fields(t.Context(), record.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := a.Fields(record.Value); err != nil || asJSON(t, got) != asJSON(t, want) {
+			t.Errorf("%s: got %s, %v\nwant %s", name, asJSON(t, got), err, asJSON(t, want))
+		}
+	}
+	if _, err := a.Fields([]byte{0, 0}); err == nil {
+		t.Error("of no record: got no error")
+	}
+}

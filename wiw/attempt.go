@@ -15,6 +15,9 @@ import (
 // attempt asks once. Nil means that the whole answer was read and handed on.
 func (c *Client) attempt(ctx context.Context, token string, q question, add func(int64, uint64, []byte) error) *failure {
 	if err := c.limiter.Wait(ctx); err != nil {
+		if ctx.Err() == nil { // the limiter does not begin to wait for a turn that would come too late
+			err = fmt.Errorf("it would come too late: %w", context.DeadlineExceeded)
+		}
 		return &failure{verdict: stopped, err: fmt.Errorf("%s: wait for a turn: %w", c.name(q), err)}
 	}
 	ctx, watch := watchSilence(ctx, c.timeout)

@@ -25,10 +25,12 @@ type LoginConfig struct {
 
 	Timeout time.Duration // longest time that an answer may take as a whole; default 30 s
 
-	// OnLogin is told of each login that gave a token, and when that ends. OnLate is told when a new login before
-	// the end of the token in hand went wrong. Both may be nil and must not block.
-	OnLogin func(ends time.Time)
-	OnLate  func(ends time.Time, err error)
+	// OnAttempt is told of each attempt that has ended, well or not. OnLogin is told of each login that gave a token, and
+	// when that ends. OnLate is told when a new login before the end of the token in hand went wrong. Each may be nil
+	// and must not block.
+	OnAttempt func()
+	OnLogin   func(ends time.Time)
+	OnLate    func(ends time.Time, err error)
 
 	Transport http.RoundTripper // replaces the HTTP connection, for tests
 }
@@ -49,6 +51,7 @@ type Login struct {
 	url         *url.URL
 	credentials func() (Credentials, error)
 	timeout     time.Duration
+	onAttempt   func()
 	onLogin     func(time.Time)
 	onLate      func(time.Time, error)
 	http        *http.Client
@@ -83,6 +86,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		url:         at,
 		credentials: cfg.Credentials,
 		timeout:     cmp.Or(cfg.Timeout, 30*time.Second),
+		onAttempt:   cfg.OnAttempt,
 		onLogin:     cfg.OnLogin,
 		onLate:      cfg.OnLate,
 		// An account may be locked by wrong passwords, and nothing is won by trying one often.
@@ -168,6 +172,9 @@ func (l *Login) logIn(ctx context.Context, try trying) error {
 	var token string
 	f, err := try(ctx, l.name(), func() (f *failure) {
 		token, f = l.attempt(ctx, who)
+		if l.onAttempt != nil {
+			l.onAttempt()
+		}
 		return f
 	})
 	switch {

@@ -508,3 +508,29 @@ func TestAWrongLoginConfigIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// Somebody waits for signs of life: four attempts at a silent login take minutes.
+func TestEachAttemptAtALoginIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := wiwtest.New(wiwtest.Options{})
+		fake.SetLogin(account())
+		fake.FailLogin(4, wiwtest.Hang())
+		began, last := time.Now(), time.Now()
+		var longest time.Duration
+		told := 0
+		login := newLogin(t, fake, wiw.LoginConfig{OnAttempt: func() {
+			told++
+			longest = max(longest, time.Since(last))
+			last = time.Now()
+		}})
+		if _, err := login.Token(t.Context(), ""); err == nil || told != 4 {
+			t.Errorf("got %v, told %d times, want 4", err, told)
+		}
+		if took := time.Since(began); took < 2*time.Minute || longest > 53*time.Second {
+			t.Errorf("told at least each %s in %s", longest, took)
+		}
+		if _, err := login.Token(t.Context(), ""); err != nil || told != 5 {
+			t.Errorf("of a login that works: got %v, told %d times, want 5", err, told)
+		}
+	})
+}

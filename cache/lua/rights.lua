@@ -6,7 +6,7 @@ end
 local refused = {'told'}
 for _, call in ipairs({
   {'HMGET', KEYS[1], 'f'}, {'HGET', KEYS[1], 'f'}, {'HSET', KEYS[1], 'f', 'v'}, {'HDEL', KEYS[1], 'f'},
-  {'HKEYS', KEYS[1]}, {'HLEN', KEYS[1]}, {'HSCAN', KEYS[1], '0'}, {'GET', KEYS[1]}, {'SET', KEYS[1], 'v'},
+  {'HLEN', KEYS[1]}, {'HSCAN', KEYS[1], '0'}, {'GET', KEYS[1]}, {'SET', KEYS[1], 'v'},
   {'DEL', KEYS[1]}, {'UNLINK', KEYS[1]}, {'EXISTS', KEYS[1]}, {'PEXPIRE', KEYS[1], '1'}, {'TIME'}, {'EVALSHA', '', '0'},
 }) do
   if not redis.acl_check_cmd(unpack(call)) then

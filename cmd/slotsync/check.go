@@ -59,7 +59,8 @@ type failedError struct{ failed, all int }
 func (e *failedError) Error() string { return fmt.Sprintf("%d of %d checks failed", e.failed, e.all) }
 
 // checkWorld asks every dependency what the worker would need of it, prints what it found, and returns a *failedError
-// if something would keep the worker from working. It writes nothing, except for the topic if that is asked for.
+// if something would keep the worker from working. It writes nothing, except for the topic if that is asked for; a broker
+// that is asked about a fence for the first time makes its own topic for them.
 func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colours bool) error {
 	progress := newScreen(stderr)
 	if progress.terminal {

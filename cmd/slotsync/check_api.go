@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -32,7 +33,7 @@ const (
 	badToken
 	noRights
 	otherWindow
-	brokenOff // in the middle of the shifts
+	brokenOff // in the middle of the shifts, or not read to their end in the time that there is
 	noTrouble
 )
 
@@ -49,7 +50,7 @@ func (a *apiFacts) trouble() trouble {
 		return badToken
 	case errors.Is(a.err, wiw.ErrOtherWindow):
 		return otherWindow
-	case a.class == "2xx" && a.shifts > 0:
+	case a.class == "2xx" && a.shifts > 0, a.answers > 0 && errors.Is(a.err, context.DeadlineExceeded):
 		return brokenOff
 	default:
 		return notReached
@@ -150,7 +151,7 @@ func judgeWindow(w *facts) finding {
 func judgeClock(w *facts) finding {
 	a := &w.api
 	switch {
-	case a.class == "" || a.class == "error":
+	case !a.dated && (a.class == "" || a.class == "error"):
 		return skip("the API gave no answer")
 	case !a.dated:
 		return ok("not told by the API")
@@ -164,13 +165,12 @@ func judgeClock(w *facts) finding {
 
 func judgeShifts(w *facts) finding {
 	a := &w.api
-	var late *unanswered
 	switch t := a.trouble(); {
 	case t <= otherWindow:
 		return skip("the API gave no shifts")
-	case t == brokenOff && errors.As(a.err, &late):
+	case t == brokenOff && errors.Is(a.err, context.DeadlineExceeded):
 		return warn("none if the window is meant to be that large; else lower SYNC_DAYS_AHEAD or SYNC_DAYS_PRIOR",
-			"%s in %s, and more to come", grouped(a.shifts), rounded(late.after))
+			"%s, and more to come than can be read within %s", grouped(a.shifts), askFor)
 	case t == brokenOff:
 		return fail("try again; if it stays, lower WIW_SLICE_DAYS", "%s, then %s", grouped(a.shifts), a.err)
 	case a.shifts == 0:

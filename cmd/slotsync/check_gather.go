@@ -38,6 +38,7 @@ type apiFacts struct {
 	window     shiftsync.Window
 	took       time.Duration // until the last answer began
 	class      string        // of the last answer's status; empty: there was none
+	answers    int           // with the status of a success
 	silent     bool          // it does not say which window it answered
 	dated      bool          // it says what time it is
 	skew       time.Duration // how far its clock is ahead of ours
@@ -109,7 +110,7 @@ func askAPI(ctx context.Context, w *facts) {
 	a, cfg, began := &w.api, w.cfg, time.Now()
 	quiet := startMetrics(noMetrics())
 	defer quiet.Close()
-	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet)
+	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet, nil)
 	if err != nil {
 		a.err = err
 		return
@@ -132,8 +133,11 @@ func askAPI(ctx context.Context, w *facts) {
 			mu.Lock()
 			defer mu.Unlock()
 			a.class, a.took = r.Class, r.Latency
-			if a.dated = !r.Date.IsZero(); a.dated {
-				a.skew = time.Until(r.Date)
+			if r.Class == "2xx" {
+				a.answers++
+			}
+			if !r.Date.IsZero() {
+				a.dated, a.skew = true, time.Until(r.Date)
 			}
 		},
 		OnNotice: func(n wiw.Notice) {

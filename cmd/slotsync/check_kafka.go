@@ -62,12 +62,12 @@ func (k *kafkaFacts) reached() bool { return k.cluster != nil && k.cluster.Reach
 
 // grant begins a command that gives the worker a right.
 func grant(cfg *config) string {
-	return fmt.Sprintf("kafka-acls --bootstrap-server %s --add --allow-principal User:<user>", cfg.Kafka.Brokers[0])
+	return fmt.Sprintf("kafka-acls.sh --bootstrap-server %s --add --allow-principal User:<user>", cfg.Kafka.Brokers[0])
 }
 
 // set is a command that changes a setting of the topic.
 func set(cfg *config, setting string) string {
-	return fmt.Sprintf("kafka-configs --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s",
+	return fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s",
 		cfg.Kafka.Brokers[0], cfg.Kafka.Topic, setting)
 }
 
@@ -185,7 +185,7 @@ func judgeReplicas(w *facts) finding {
 	case len(lagging) > 0:
 		return warn("see why some brokers do not follow", "%d each, not all in sync for partition %s", fewest, strings.Join(lagging, ", "))
 	case fewest == 1 && w.kafka.cluster.Size > 1:
-		return warn("give each partition more replicas (kafka-reassign-partitions): what is acknowledged can be lost with one broker",
+		return warn("give each partition more replicas (kafka-reassign-partitions.sh): what is acknowledged can be lost with one broker",
 			"1, with %d brokers", w.kafka.cluster.Size)
 	}
 	return ok("%d, all in sync", fewest)
@@ -273,17 +273,21 @@ func judgeFence(w *facts) finding {
 	return ok("may write under transactional id %s", id)
 }
 
+// fenceMemory is the least that leaves a worker time: it looks each minute, also while it waits for its next pass, whether
+// a third has gone by.
+const fenceMemory = 3 * time.Minute
+
 func judgeFenceMemory(w *facts) finding {
 	const name = "transactional.id.expiration.ms"
-	switch k, third := &w.kafka, w.kafka.memory/3; {
+	switch k := &w.kafka; {
 	case w.cfg.transactionalID() == "":
 		return skip("the fence is off")
 	case k.memoryErr != nil:
 		return warn("grant the right DescribeConfigs on the cluster; until then the worker takes the default of 7 days for granted",
 			"not told: %s", k.memoryErr).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
-	case third < w.cfg.Sync.Wait+time.Minute:
-		return warn("raise it on the brokers, or lower SYNC_SLEEP_PERIOD_SECONDS: a fence that is forgotten between two passes holds nobody off",
-			"%s is %s; the fence is renewed within a third of it", name, k.memory)
+	case k.memory < fenceMemory:
+		return warn("raise it on the brokers: a fence that is forgotten before it is renewed holds nobody off",
+			"%s is %s; to renew the fence in time a worker needs %s", name, k.memory, fenceMemory)
 	}
 	return ok("brokers remember an unused fence for %s", w.kafka.memory)
 }

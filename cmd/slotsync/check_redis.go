@@ -121,8 +121,11 @@ func judgeRedisVersion(w *facts) finding {
 }
 
 func judgeRole(w *facts) finding {
-	if w.redis.server.Replica {
+	switch w.redis.server.Role {
+	case "slave":
 		return fail("set REDIS_HOST to the primary", "a replica, which takes no writes")
+	case "":
+		return warn("see that REDIS_HOST is the primary; to have it told here, let the user of REDIS_HOST call INFO", "not told")
 	}
 	return ok("takes writes")
 }

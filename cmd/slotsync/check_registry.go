@@ -89,8 +89,11 @@ func judgeCompatibility(w *facts) finding {
 		}
 		levels = append(levels, level)
 		if errors.Is(s.Refused, publish.ErrRegistryRefused) {
-			return warn("allow our schema with a lower level for this subject, or leave it: slotsync then writes what is registered",
-				"%s: %s", s.Subject, s.Refused).with("%s", relax(w.cfg, s, "BACKWARD"))
+			advice := "allow our schema with a lower level for this subject, or leave it: slotsync then writes what is registered"
+			if !strict(s) {
+				advice = "compare the two (slotsync schemas show), or leave it: slotsync then writes what is registered"
+			}
+			return relaxed(w.cfg, s, warn(advice, "%s: %s", s.Subject, s.Refused))
 		}
 	}
 	seen := fmt.Sprintf("key %s, value %s; our schemas pass", levels[0], levels[1])
@@ -104,7 +107,7 @@ func judgeCompatibility(w *facts) finding {
 func unwritable(w *facts, s *publish.SubjectState, otherwise string) finding {
 	f := fail(permit(w.cfg, otherwise), "%s: %s", s.Subject, s.Err)
 	if errors.Is(s.Refused, publish.ErrRegistryRefused) {
-		return f.with("%s", relax(w.cfg, s, "BACKWARD"))
+		return relaxed(w.cfg, s, f)
 	}
 	return f
 }
@@ -124,8 +127,17 @@ func versionOf(v publish.SchemaVersion) string {
 	return fmt.Sprintf("version %d (id %d)", v.Version, v.ID)
 }
 
-// relax is a command that changes the compatibility level of a subject.
-func relax(cfg *config, s *publish.SubjectState, level string) string {
-	return fmt.Sprintf(`curl -X PUT -H 'Content-Type: application/vnd.schemaregistry.v1+json' -d '{"compatibility":"%s"}' %s/config/%s`,
-		level, strings.TrimRight(cfg.Registry.URL.String(), "/"), s.Subject)
+// lowLevel is the compatibility level that our schemas are made for.
+const lowLevel = "BACKWARD"
+
+// strict tells whether a subject's compatibility level is above the one that our schemas are made for, as far as it is told.
+func strict(s *publish.SubjectState) bool { return s.Level != lowLevel && s.Level != "NONE" }
+
+// relaxed adds to a finding the command that lowers the compatibility level of a subject, where that would change anything.
+func relaxed(cfg *config, s *publish.SubjectState, f finding) finding {
+	if !strict(s) {
+		return f
+	}
+	return f.with(`curl -X PUT -H 'Content-Type: application/vnd.schemaregistry.v1+json' -d '{"compatibility":"%s"}' %s/config/%s`,
+		lowLevel, strings.TrimRight(cfg.Registry.URL.String(), "/"), s.Subject)
 }

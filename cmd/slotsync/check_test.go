@@ -152,7 +152,7 @@ func (s *site) follow(f finding) {
 		if _, code := s.call(words[1:]...); code != 0 {
 			s.t.Fatalf("%s: exit %d", f.Command, code)
 		}
-	case words[0] == "kafka-acls":
+	case words[0] == "kafka-acls.sh":
 		operation, err := kmsg.ParseACLOperation(after("--operation"))
 		if err != nil {
 			s.t.Fatal(err)
@@ -164,7 +164,7 @@ func (s *site) follow(f finding) {
 		if err := s.brokers.Grant(s.t.Context(), publishtest.May(operation, of, name)); err != nil {
 			s.t.Fatal(err)
 		}
-	case words[0] == "kafka-configs":
+	case words[0] == "kafka-configs.sh":
 		s.alter(after("--entity-name"), after("--add-config"))
 	case words[0] == "redis-cli":
 		if at := after("-u"); at != "redis://"+s.Redis.Addr() {
@@ -372,9 +372,11 @@ func TestEachAdviceHelps(t *testing.T) {
 			s.move(publishtest.KafkaOptions{}) // of the same name: kfake's clusters are all called alike
 		}, verdictWarn, func(s *site, _ finding) { s.pass() }},
 		{"a fence that is soon forgotten", "kafka_fence_memory", func(s *site) {
-			s.env["SYNC_SLEEP_PERIOD_SECONDS"] = "86400"
-			s.move(publishtest.KafkaOptions{Settings: map[string]string{"transactional.id.expiration.ms": "3600000"}})
-		}, verdictWarn, setting("SYNC_SLEEP_PERIOD_SECONDS", "600")},
+			s.move(publishtest.KafkaOptions{Settings: map[string]string{"transactional.id.expiration.ms": "179000"}})
+		}, verdictWarn, func(s *site, _ finding) {
+			s.env["SYNC_SLEEP_PERIOD_SECONDS"] = "86400" // a worker that waits for so long renews it meanwhile
+			s.move(publishtest.KafkaOptions{Settings: map[string]string{"transactional.id.expiration.ms": "180000"}})
+		}},
 		{"another layout", "kafka_layout", func(s *site) { s.pass(); s.env["KAFKA_PARTITION"] = "0" }, verdictFail,
 			func(s *site, f finding) {
 				if !strings.Contains(f.Advice, "--accept-layout") {
@@ -400,6 +402,9 @@ func TestEachAdviceHelps(t *testing.T) {
 			s.Registry.SeedSchema("shifts-value", 1, 21, sr.Schema{Schema: schemas.Value2018("old")})
 			s.env["REGISTER_SCHEMAS"] = "false"
 		}, verdictWarn, setting("REGISTER_SCHEMAS", "true")},
+		{"a window that takes longer than a check", "api_shifts", func(s *site) {
+			maps.Copy(s.env, env{"WIW_RATE": "1", "SYNC_DAYS_AHEAD": "5", "WIW_SLICE_DAYS": "2"})
+		}, verdictWarn, setting("SYNC_DAYS_AHEAD", "1")},
 		{"a value that cannot be evolved", "registry_compatibility", func(s *site) {
 			s.Registry.SeedSchema("shifts-value", 1, 21, sr.Schema{Schema: schemas.Value2018("old")})
 			s.strict("shifts-value")
@@ -451,6 +456,14 @@ func foreseeable(name string) verdict {
 
 // strict makes the registry find nothing compatible with a subject, until its level is lowered.
 func (s *site) strict(subject string) {
+	if err := s.Registry.SetCompat(subject, sr.CompatFull); err != nil {
+		s.t.Fatal(err)
+	}
+	s.incompatible(subject)
+}
+
+// incompatible makes the registry find nothing compatible with a subject, until its level is set.
+func (s *site) incompatible(subject string) {
 	lowered := false
 	s.Registry.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
 		if req.Method == http.MethodPut && req.URL.Path == "/config/"+subject {
@@ -547,6 +560,68 @@ func TestDependenciesThatAreSilentAreWaitedForTogether(t *testing.T) {
 				t.Errorf("%s: got %+v", c.name, f)
 			}
 		}
+	}
+}
+
+// The API answers, and the window is longer than we have time for.
+func TestTheEndOfOurPatienceIsNoFaultOfTheAPI(t *testing.T) {
+	t.Parallel()
+	for claim, spoil := range map[string]func(*site){
+		"the next turn would come too late": func(s *site) { s.env["WIW_RATE"] = "1" },
+		"so it would behind an empty answer": func(s *site) {
+			s.env["WIW_RATE"] = "1"
+			s.API.Fail(-1, wiwtest.Altered(func(a *wiwtest.Answer) { a.Shifts = nil }))
+		},
+		"the second answer is long in coming": func(s *site) {
+			asked := 0
+			s.API.Fail(-1, func(w http.ResponseWriter, r *http.Request, a *wiwtest.Answer) {
+				if asked++; asked > 1 {
+					<-r.Context().Done()
+					return
+				}
+				a.Write(w)
+			})
+		},
+	} {
+		s := newSite(t)
+		maps.Copy(s.env, env{"SYNC_DAYS_AHEAD": "5", "WIW_SLICE_DAYS": "2"})
+		spoil(s)
+		seen := gather(t.Context(), loadOK(t, s.env, "check"), 2*time.Second)
+		for _, c := range apiChecks() {
+			want := verdictOK
+			if c.name == "api_shifts" {
+				want = verdictWarn
+			}
+			if f := c.judge(seen); f.Verdict != want || want == verdictWarn && !strings.Contains(f.Seen, "and more to come") {
+				t.Errorf("%s: %s: got %+v, want %s", claim, c.name, f, want)
+			}
+		}
+	}
+}
+
+func TestAdviceIsNotToSetWhatIsSet(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.Registry.SeedSchema("shifts-value", 1, 21, sr.Schema{Schema: schemas.Value2018("old")})
+	s.incompatible("shifts-value")
+	for level, command := range map[sr.CompatibilityLevel]bool{sr.CompatFullTransitive: true, sr.CompatFull: true, sr.CompatBackward: false, sr.CompatNone: false} {
+		if err := s.Registry.SetCompat("shifts-value", level); err != nil {
+			t.Fatal(err)
+		}
+		found, _, _ := s.check()
+		if f := found["registry_compatibility"]; f.Verdict != verdictWarn || (f.Command != "") != command {
+			t.Errorf("under %s: got %+v, want a command: %v", level, f, command)
+		}
+	}
+}
+
+func TestARoleThatIsNotToldIsNotTakenForGranted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.refuse("INFO")
+	found, _, _ := s.check()
+	if f := found["redis_role"]; f.Verdict != verdictWarn || f.Seen != "not told" || !strings.Contains(f.Advice, "INFO") {
+		t.Errorf("got %+v", f)
 	}
 }
 

@@ -107,7 +107,7 @@ type config struct {
 	} `embed:"" group:"Logs"`
 
 	Foreground struct{}     `cmd:"" default:"1" help:"Keep the topic in step until stopped (what slotsync does when no command is given)."`
-	Check      checkOptions `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic."`
+	Check      checkOptions `cmd:"" help:"Ask every dependency whether the worker would work, and say what to do: 0 if so, 1 if not. Writes nothing, unless asked to create the topic; but asked about the fence, a broker may make its topic __transaction_state."`
 	Tail       tailOptions  `cmd:"" help:"Print the topic's records as lines of JSON."`
 	Schemas    struct {
 		Show     struct{} `cmd:"" help:"Print the schemas and what the registry has."`

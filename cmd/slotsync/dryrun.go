@@ -31,11 +31,14 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	}
 
 	page := bufio.NewWriter(stdout)
-	diff := differ{reader: publish.NewReader(out.kafka, out.registry)}
+	diff := differ{reader: publish.NewReader(out.kafka, out.registry), encoder: out.encoder}
 	rep, err := out.worker(cfg, cluster).Preview(ctx, func(p shiftsync.Plan) error {
 		_, err := fmt.Fprintln(page, diff.line(ctx, p))
-		return err
+		return printed(err)
 	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
 	for _, notice := range rep.Notices {
 		log.Warn("notice", "text", notice)
 	}
@@ -45,12 +48,16 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s wanted again, %s pending; it would set aside %s; %s are unchanged\n",
 		counted(diff.fresh+diff.changed+diff.schema+diff.wanted+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
 		grouped(diff.wanted), grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
-	return page.Flush()
+	if err := printed(page.Flush()); !errors.Is(err, errEnough) {
+		return err
+	}
+	return nil
 }
 
 // differ tells in what a shift differs from its last record.
 type differ struct {
-	reader *publish.Reader
+	reader  *publish.Reader
+	encoder *publish.Avro
 
 	fresh, changed, schema, wanted, pending, aside int
 }
@@ -89,7 +96,7 @@ func (d *differ) fields(ctx context.Context, p shiftsync.Plan) string {
 	case err != nil:
 		return "its last record cannot be read back: " + err.Error()
 	}
-	now, _, err := d.reader.Fields(ctx, p.Record.Value)
+	now, err := d.encoder.Fields(p.Record.Value)
 	if err != nil {
 		return "its fields cannot be compared: " + err.Error()
 	}

@@ -5,13 +5,17 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/sr"
+
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/publish/publishtest"
+	"github.com/slotsync/slotsync/schemas"
 	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
 
@@ -91,5 +95,45 @@ func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
 		if _, _, code := invoke(t, w, nil, args...); code != 2 {
 			t.Errorf("%v: status %d, want 2", args, code)
 		}
+	}
+}
+
+// What a release with more fields would change is told before it has registered its schema.
+func TestADryRunComparesWithASchemaThatIsNotRegisteredYet(t *testing.T) {
+	w := start(t, world.Options{Shifts: 20})
+	for subject, text := range map[string]string{"shifts-key": schemas.Key("old"), "shifts-value": schemas.Value2018("old")} {
+		if _, _, err := w.Registry.RegisterSchema(subject, sr.Schema{Schema: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, code, log := once(t, w, env{"REGISTER_SCHEMAS": "false"}); code != 0 {
+		t.Fatal(log)
+	}
+	id := slices.Min(slices.Collect(maps.Keys(truth(w))))
+	s, _ := w.API.Get(id)
+	s.Notes = "told by nobody"
+	w.API.Put(s, wiwtest.Shape2018)
+	stdout, stderr, code := invoke(t, w, nil, "--once", "--dry-run")
+	line, _, _ := strings.Cut(stdout[strings.Index(stdout+"changed", "changed"):], "\n")
+	if code != 0 || !strings.HasPrefix(line, fmt.Sprintf("changed  %d: ", id)) || !slices.Contains(strings.FieldsFunc(line, isSpaceOrComma), "notes") {
+		t.Errorf("got status %d, the line %q in\n%s%s", code, line, stdout, stderr)
+	}
+}
+
+func isSpaceOrComma(r rune) bool { return r == ' ' || r == ',' }
+
+func TestADryRunEndsWithItsReader(t *testing.T) {
+	for claim, shifts := range map[string]int{"at its last line": 5, "in the middle": 1000} {
+		w := start(t, world.Options{Shifts: shifts})
+		r, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		env := w.Env()
+		if err := run(t.Context(), []string{"--once", "--dry-run"}, func(name string) string { return env[name] }, out, io.Discard); err != nil {
+			t.Errorf("%s: got %v", claim, err)
+		}
+		out.Close()
 	}
 }

@@ -67,7 +67,7 @@ func newHealth(cfg *config) *health {
 }
 
 // patience is above the longest silence that can be within a pass: a wait for a turn at the API, for the bytes of its
-// answer, and for the next attempt, which may be a minute away; or for the registry, Kafka and Redis one after the other,
+// answer, and for the next attempt, which may be a minute away, as that at a login may be; or for the registry, Kafka and Redis one after the other,
 // whose own limits together are below two minutes.
 func patience(cfg *config) time.Duration {
 	turn := time.Minute / time.Duration(cfg.WIW.Rate)

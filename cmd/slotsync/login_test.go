@@ -260,3 +260,25 @@ func TestALoginThatIsAwayFailsThePass(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAttemptToLogInIsASignOfLife(t *testing.T) {
+	w, settings := loginWorld(t, 0)
+	for claim, fault := range map[string]wiwtest.Fault{"one that gives a token": nil, "a refused one": wiwtest.Status(401, `{}`)} {
+		w.API.FailLogin(1, fault)
+		seen := watch(t, false, settings)
+		source, err := newSource(loadOK(t, minimal(settings)), quiet(), seen.observer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := seen.health.sign
+		if _, err := source.session.Token(t.Context(), ""); (err == nil) != (fault == nil) {
+			t.Errorf("%s: got %v", claim, err)
+		}
+		if !seen.health.sign.After(before) {
+			t.Errorf("%s: there was no sign", claim)
+		}
+		if err := source.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -77,22 +78,67 @@ func redisRule(t *testing.T) []string {
 	return strings.Fields(rule[1])
 }
 
-func TestTheReadmeGrantsWhatTheScriptsCall(t *testing.T) {
-	scripts, err := filepath.Glob("../../cache/lua/*.lua")
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("%d scripts, %v", len(scripts), err)
-	}
-	rule := redisRule(t)
-	for _, script := range scripts {
-		source, err := os.ReadFile(script)
+// called returns the commands of Redis that a worker calls: those of the scripts, and those of the code that are read
+// off the client's methods. What only a check calls is in a file of its own.
+func called(t *testing.T) (byScripts, byCode map[string]bool) {
+	t.Helper()
+	read := func(pattern string, call *regexp.Regexp, but string) map[string]bool {
+		commands := map[string]bool{}
+		files, err := filepath.Glob("../../cache/" + pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, call := range regexp.MustCompile(`redis\.p?call\(\s*['"](\w+)['"]`).FindAllSubmatch(source, -1) {
-			if command := "+" + strings.ToLower(string(call[1])); !slices.Contains(rule, command) {
-				t.Errorf("%s calls for %s, which the README's rule does not give", script, command)
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(file, "_test.go") || filepath.Base(file) == but {
+				continue
+			}
+			for _, found := range call.FindAllSubmatch(source, -1) {
+				commands[strings.ToLower(string(found[1]))] = true
 			}
 		}
+		if len(commands) < 4 {
+			t.Fatalf("only %v was found in %d files", commands, len(files))
+		}
+		return commands
+	}
+	return read("lua/*.lua", regexp.MustCompile(`redis\.p?call\(\s*['"](\w+)['"]`), ""),
+		read("*.go", regexp.MustCompile(`\b(?:client|trip)\.([A-Z]\w*)\(ctx, `), "inspect.go")
+}
+
+func TestTheReadmeGrantsRedisWhatIsCalledAndNothingElse(t *testing.T) {
+	byScripts, commands := called(t)
+	maps.Copy(commands, byScripts)
+	delete(commands, "process") // queues another one
+	maps.Copy(commands, map[string]bool{"eval": true, "evalsha": true})
+	var granted []string
+	for _, word := range redisRule(t) {
+		if command, is := strings.CutPrefix(word, "+"); is {
+			granted = append(granted, command)
+		}
+	}
+	slices.Sort(granted)
+	if want := slices.Sorted(maps.Keys(commands)); !slices.Equal(granted, want) {
+		t.Errorf("the rule grants\n%v, and what is called is\n%v", granted, want)
+	}
+}
+
+func TestACheckAsksForTheRightsThatTheScriptsNeed(t *testing.T) {
+	source, err := os.ReadFile("../../cache/lua/rights.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]bool{}
+	for _, call := range regexp.MustCompile(`\{'([A-Z]+)'`).FindAllSubmatch(source, -1) {
+		asked[strings.ToLower(string(call[1]))] = true
+	}
+	commands, _ := called(t)
+	commands["evalsha"] = true // it is asked for by EVAL
+	if !maps.Equal(asked, commands) {
+		t.Errorf("got %v\nwant %v", slices.Sorted(maps.Keys(asked)), slices.Sorted(maps.Keys(commands)))
 	}
 }
 

@@ -26,7 +26,8 @@ type session struct {
 	told  warned
 }
 
-func newSession(cfg *config, log *slog.Logger, stats *metrics) (*session, error) {
+// newSession returns a session that is not used yet. Each attempt to log in is told to attempted.
+func newSession(cfg *config, log *slog.Logger, stats *metrics, attempted func()) (*session, error) {
 	s := &session{log: log, stats: stats, stop: make(chan struct{})}
 	if !cfg.logsIn() {
 		s.from = wiw.FreshToken(cfg.WIW.Token.Fresh)
@@ -38,6 +39,7 @@ func newSession(cfg *config, log *slog.Logger, stats *metrics) (*session, error)
 		URL:         cfg.WIW.LoginURL.Reveal(),
 		Credentials: cfg.credentials,
 		Timeout:     cfg.WIW.Timeout,
+		OnAttempt:   attempted,
 		OnLogin: func(ends time.Time) {
 			log.Info("logged in to when i work", "token_ends", ends.UTC().Format(time.RFC3339))
 		},

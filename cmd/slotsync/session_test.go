@@ -27,7 +27,7 @@ func openSession(t *testing.T, e env) aSession {
 	log := newPasses()
 	cfg := loadOK(t, minimal(e))
 	m, r := recording(t)
-	s, err := newSession(cfg, newLog(&screen{w: log}, cfg), m)
+	s, err := newSession(cfg, newLog(&screen{w: log}, cfg), m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,8 +54,19 @@ type tailLine struct {
 	ValueBytes *int   `json:"value_bytes,omitempty"`
 }
 
-// errEnough ends a tail that has shown as many records as were asked for.
+// errEnough ends what prints: it has shown as much as was asked for, or whoever read it has gone.
 var errEnough = errors.New("enough")
+
+// printed returns what came of a write to the standard output. A broken pipe there is no fault, unlike one to a server.
+func printed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EPIPE):
+		return errEnough
+	}
+	return fmt.Errorf("print: %w", err)
+}
 
 // tail prints the topic's records as lines of JSON, until ctx ends, or stdout does, or all is shown.
 func tail(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) (err error) {
@@ -80,8 +91,8 @@ func tail(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) 
 		if err != nil {
 			return err
 		}
-		if err := lines.Encode(line); err != nil {
-			return fmt.Errorf("print: %w", err)
+		if err := printed(lines.Encode(line)); err != nil {
+			return err
 		}
 		if shown++; shown == cfg.Tail.Lines {
 			return errEnough
@@ -89,7 +100,7 @@ func tail(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) 
 		return nil
 	})
 	switch {
-	case errors.Is(err, errEnough), errors.Is(err, syscall.EPIPE): // whoever read has seen enough, too
+	case errors.Is(err, errEnough):
 		return nil
 	case ctx.Err() != nil:
 		return nil

@@ -126,7 +126,7 @@ type source struct {
 func (s *source) Close() error { return errors.Join(s.Client.Close(), s.session.Close()) }
 
 func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) {
-	session, err := newSession(cfg, log, watch.stats)
+	session, err := newSession(cfg, log, watch.stats, watch.health.progress)
 	if err != nil {
 		return nil, fmt.Errorf("when i work: login: %w", err)
 	}
