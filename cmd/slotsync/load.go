@@ -36,6 +36,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 		kong.Resolvers(kong.ResolverFunc(l.resolve)),
 		kong.ValueFormatter(describe),
 		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true}),
+		kong.Help(printHelp),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("declare settings: %w", err)

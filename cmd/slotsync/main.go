@@ -11,7 +11,8 @@
 //	slotsync schemas    the Avro schemas: show, check, register
 //	slotsync health     asks the running worker whether it is alive
 //	slotsync version    module version, commit, Go version (also: slotsync --version)
-//	slotsync --help     every setting, its variables and its default
+//	slotsync --help     every setting, its variables and its default (also: slotsync help)
+//	slotsync help check the flags of a command
 package main
 
 import (
@@ -39,7 +40,7 @@ func main() {
 
 // complain says what went wrong, if anything did and the log does not say it already.
 func complain(w io.Writer, err error) {
-	if err = untold(err); err != nil {
+	if err = advised(untold(err)); err != nil {
 		fmt.Fprintln(w, "slotsync:", err)
 	}
 }
@@ -187,7 +188,7 @@ func untold(err error) error {
 // tell logs what the program ends with, as far as the log does not hold it.
 func tell(err *error, log *slog.Logger) {
 	if rest := untold(*err); rest != nil {
-		log.Error("worker ended", "err", rest)
+		log.Error("worker ended", "err", advised(rest))
 	}
 	*err = told(*err)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
@@ -111,6 +112,9 @@ func TestCalls(t *testing.T) {
 		{"the help page", []string{"--help"}, 0, "--wiw-token-file", ""},
 		{"the help page of a command", []string{"foreground", "--help"}, 0, "--wiw-token-file", ""},
 		{"the short help flag", []string{"-h"}, 0, "--wiw-token-file", ""},
+		{"the help page of a command without the settings", []string{"tail", "--help"}, 0, "slotsync --help lists the settings", ""},
+		{"the help page of a command by another word", []string{"help", "check"}, 0, "--create-topic", ""},
+		{"the help page by another word", []string{"help"}, 0, "--wiw-token-file", ""},
 		{"the version", []string{"version"}, 0, "go1.", ""},
 		{"an unknown flag", []string{"--twice"}, 2, "", "unknown flag --twice"},
 		{"the version by flag", []string{"--version"}, 0, "go1.", ""},
@@ -175,6 +179,40 @@ func TestWhatTheLogSaysIsNotSaidAgain(t *testing.T) {
 				t.Errorf("got %v, exit %d, want %v, exit %d", err, exitCode(err), before, exitCode(before))
 			}
 		})
+	}
+}
+
+func TestErrorsThatTheProgramHasAWayOutOfNameIt(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		err   error
+		want  string
+	}{
+		{"another layout", fmt.Errorf("bind: %w", &shiftsync.LayoutError{What: "the account", Was: "1", Now: "2"}),
+			"bind: the account was 1 and is now 2; change it back, or start once with --accept-layout, which publishes the window anew"},
+		{"no topic", fmt.Errorf("topic: %w", publish.ErrNoTopic), "topic: " + publish.ErrNoTopic.Error() + "; slotsync check --create-topic makes it"},
+		{"no right in Redis", errors.New("eval: NOPERM this user"), "eval: NOPERM this user; the README has the rule (ACL SETUSER) for the user of REDIS_HOST"},
+		{"another", errors.New("read: unexpected EOF"), "read: unexpected EOF"},
+	} {
+		got := advised(c.err)
+		if got.Error() != c.want || !errors.Is(got, c.err) {
+			t.Errorf("%s: got %q, want %q", c.claim, got, c.want)
+		}
+	}
+	if advised(nil) != nil {
+		t.Error("advice without an error")
+	}
+}
+
+func TestTheHelpOfACommandIsShort(t *testing.T) {
+	for _, command := range []string{"check", "tail", "schemas", "schemas show", "health", "version"} {
+		var page bytes.Buffer
+		if _, err := load(append(strings.Fields(command), "--help"), env{}.get, &page); err != nil {
+			t.Fatal(err)
+		}
+		if text := page.String(); strings.Contains(text, "--wiw-") || !strings.Contains(text, "--help") || strings.Count(text, "\n") > 40 {
+			t.Errorf("%s: %s", command, text)
+		}
 	}
 }
 
