@@ -80,7 +80,7 @@ func whereTo(err error, setting string) error {
 	if !errors.As(err, &dial) || dial.Op != "dial" {
 		return err
 	}
-	return fmt.Errorf("%w; is %s right, and can it be reached from here?", err, setting)
+	return fmt.Errorf("%w; is %s right?", err, setting)
 }
 
 func (c *Client) report(res *http.Response, latency time.Duration) {

@@ -121,7 +121,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 func runWorker(ctx context.Context, cfg *config, log *slog.Logger, screen *screen) (err error) {
 	ctx, ended := announceStop(ctx, log)
 	defer ended()
-	defer tell(&err, log)
+	defer tell(&err, log, cfg.Once)
+	log.Info("slotsync is starting", "version", moduleVersion(), "topic", cfg.Kafka.Topic, "days_prior", cfg.Sync.DaysPrior, "days_ahead", cfg.Sync.DaysAhead)
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
 	watch := newObserver(cfg, log, stats, screen)
@@ -186,8 +187,12 @@ func untold(err error) error {
 }
 
 // tell logs what the program ends with, as far as the log does not hold it.
-func tell(err *error, log *slog.Logger) {
-	if rest := untold(*err); rest != nil {
+func tell(err *error, log *slog.Logger, once bool) {
+	switch rest := untold(*err); {
+	case rest == nil:
+	case once:
+		log.Error("ended with an error", "err", advised(rest))
+	default:
 		log.Error("worker ended", "err", advised(rest))
 	}
 	*err = told(*err)
@@ -198,6 +203,14 @@ func closeInto(err *error, c io.Closer, doing string) {
 	if cerr := c.Close(); cerr != nil {
 		*err = errors.Join(*err, fmt.Errorf("%s: %w", doing, cerr))
 	}
+}
+
+// moduleVersion is the version that the binary was built from, as far as it knows.
+func moduleVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 func printVersion(w io.Writer) error {

@@ -166,7 +166,7 @@ func TestWhatTheLogSaysIsNotSaidAgain(t *testing.T) {
 			var logged, left bytes.Buffer
 			err, before := c.err, c.err
 			if c.left == "" {
-				tell(&err, slog.New(newPlainHandler(&logged, slog.LevelInfo)))
+				tell(&err, slog.New(newPlainHandler(&logged, slog.LevelInfo)), false)
 			}
 			_, got, _ := strings.Cut(strings.TrimSpace(logged.String()), " ")
 			if got != c.logged {
@@ -212,6 +212,24 @@ func TestTheHelpOfACommandIsShort(t *testing.T) {
 		}
 		if text := page.String(); strings.Contains(text, "--wiw-") || !strings.Contains(text, "--help") || strings.Count(text, "\n") > 40 {
 			t.Errorf("%s: %s", command, text)
+		}
+	}
+}
+
+func TestAPathThatLooksLikeOneIsNamed(t *testing.T) {
+	folder := t.TempDir()
+	for path, shown := range map[string]bool{folder + "/none": true, "./none-here": true, "../none/here": true, "s3cr3t": false, "/s3cr3t+x": false, "//u:s3cr3t@h/": false} {
+		_, err := load(nil, minimal(env{"WIW_KEY": "", "WIW_KEY_FILE": path}).get, io.Discard)
+		if err == nil || strings.Contains(err.Error(), path) != shown || !strings.Contains(err.Error(), "WIW_KEY_FILE names a file that cannot be read") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+}
+
+func TestLongTimesAreInDays(t *testing.T) {
+	for d, want := range map[time.Duration]string{168 * time.Hour: "7 days", 24 * time.Hour: "1 day", 90 * time.Minute: "1h30m0s", 25 * time.Hour: "25h0m0s", 0: "0s"} {
+		if got := inDays(d); got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	}
 }
