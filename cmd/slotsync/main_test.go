@@ -307,3 +307,15 @@ func TestHabitsAreUnderstood(t *testing.T) {
 		}
 	}
 }
+
+type closedPipe struct{}
+
+func (closedPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestWhoHasReadEnoughHelpIsNotBlamed(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"check", "--help"}} {
+		if _, err := load(args, env{}.get, closedPipe{}); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
