@@ -24,8 +24,6 @@ LABEL org.opencontainers.image.title="slotsync" \
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/app /app
 WORKDIR /app
-# For `slotsync health` as a probe; nobody outside the container can ask there.
-ENV HTTP_ADDR=127.0.0.1:8080
 USER 65532:65532
 # Loopback: for the probes, which run inside. Nothing needs to reach the worker from outside.
 ENV HTTP_ADDR=127.0.0.1:8080

@@ -206,11 +206,12 @@ func TestSecretsAreFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	volume := workloads(t)[0].pod.Spec.Volumes[0].Secret
+	// The files are made in a folder of their own: in the clone they would be committed or built into an image one day.
 	want := "kubectl create secret generic " + volume.SecretName
 	for _, item := range volume.Items {
-		want += " --from-file=" + item.Key
+		want += ` --from-file="$secrets/` + item.Key + `"`
 	}
-	if !strings.Contains(string(readme), want+"\n") {
+	if !strings.Contains(string(readme), want+"\n") || !strings.Contains(string(readme), "\nsecrets=$(mktemp -d)\n") {
 		t.Errorf("the README does not tell how the secret is made: %s", want)
 	}
 }

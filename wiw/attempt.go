@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -33,7 +34,7 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 	watch.stop()
 	c.report(res, time.Since(began))
 	if err != nil {
-		return &failure{verdict: again, err: watch.explain(ctx, withoutAddress(err))}
+		return &failure{verdict: again, err: whereTo(watch.explain(ctx, withoutAddress(err)), "WIW_URL")}
 	}
 	defer res.Body.Close()
 
@@ -74,6 +75,15 @@ func withoutAddress(err error) error {
 		return outer.Err
 	}
 	return err
+}
+
+// whereTo asks, where nobody could be reached, for the setting that says where.
+func whereTo(err error, setting string) error {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		return err
+	}
+	return fmt.Errorf("%w; is %s right?", err, setting)
 }
 
 func (c *Client) report(res *http.Response, latency time.Duration) {

@@ -30,7 +30,7 @@ func (l *Login) attempt(ctx context.Context, who Credentials) (string, *failure)
 	}
 	res, err := l.http.Do(req)
 	if err != nil {
-		return "", &failure{verdict: again, err: reason(ctx, withoutAddress(err))}
+		return "", &failure{verdict: again, err: whereTo(reason(ctx, withoutAddress(err)), "WIW_LOGIN_URL")}
 	}
 	defer res.Body.Close()
 	secrets := []string{who.Password, who.DeveloperKey, who.Email}

@@ -3,6 +3,8 @@ package wiw_test
 import (
 	"context"
 	"errors"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,4 +88,35 @@ func status(err error) int {
 func aboutRights(err error) bool {
 	var e *wiw.StatusError
 	return errors.As(err, &e) && e.AboutRights()
+}
+
+func TestAnErrorNamesTheSettingThatMayBeWrong(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := "http://" + l.Addr().String()
+	l.Close()
+	token := wiw.StaticToken("t")
+	client, err := wiw.New(wiw.Config{URL: nobody, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	err = client.Probe(t.Context(), month, func(int64, uint64, []byte) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "is WIW_URL right") {
+		t.Errorf("nobody there: got %v", err)
+	}
+
+	for want, c := range map[string]wiw.Config{
+		"is WIW_KEY_FILE still good?":                                          {Token: token, TokenFrom: "WIW_KEY_FILE"},
+		"is WIW_KEY_FILE still good, and WIW_USER_ID a user of its workplace?": {Token: token, TokenFrom: "WIW_KEY_FILE", UserID: 7},
+	} {
+		fake := wiwtest.New(wiwtest.Options{})
+		fake.Fail(-1, wiwtest.Status(401, `{"error":"Who?"}`))
+		err := newClient(t, fake, c).Probe(t.Context(), month, func(int64, uint64, []byte) error { return nil })
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("refused: got %v, want %s", err, want)
+		}
+	}
 }

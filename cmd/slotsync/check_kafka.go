@@ -231,7 +231,7 @@ func judgeCleanup(w *facts) finding {
 		return warn("see that cleanup.policy has compact in it", "not told")
 	case short:
 		return warn("compact it instead: a shift that does not change is not sent again, so consumers lose it after that time",
-			"%s deletes records after %s (cleanup.policy %s, retention.ms)", topic, s.Retention, policy).with("%s", set(w.cfg, "cleanup.policy=compact"))
+			"%s deletes records after %s (cleanup.policy %s, retention.ms)", topic, inDays(s.Retention), policy).with("%s", set(w.cfg, "cleanup.policy=compact"))
 	case !compacts:
 		return warn("compact it: then the newest record of each shift stays, and older ones go", "cleanup.policy is %s", policy).
 			with("%s", set(w.cfg, "cleanup.policy=compact"))
@@ -287,9 +287,21 @@ func judgeFenceMemory(w *facts) finding {
 			"not told: %s", k.memoryErr).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
 	case k.memory < fenceMemory:
 		return warn("raise it on the brokers: a fence that is forgotten before it is renewed holds nobody off",
-			"%s is %s; to renew the fence in time a worker needs %s", name, k.memory, fenceMemory)
+			"%s is %s; to renew the fence in time a worker needs %s", name, inDays(k.memory), fenceMemory)
 	}
-	return ok("brokers remember an unused fence for %s", w.kafka.memory)
+	return ok("brokers remember an unused fence for %s", inDays(w.kafka.memory))
+}
+
+// inDays is a long time for people.
+func inDays(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d == day:
+		return "1 day"
+	case d >= day && d%day == 0:
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return rounded(d).String()
 }
 
 func judgeLogEnds(w *facts) finding {

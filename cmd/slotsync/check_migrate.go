@@ -114,10 +114,10 @@ func spread(w *facts, found *publish.Inspection) []partitionLoad {
 	return loads
 }
 
-func (m *migration) text() string {
+func (m *migration) text(width int) string {
 	var b strings.Builder
 	line := func(title, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-*s  %s\n", titleWidth, title, wrapped(fmt.Sprintf(format, args...), 2+titleWidth+2, 2+titleWidth+2))
+		fmt.Fprintf(&b, "  %-*s  %s\n", titleWidth, title, wrapped(fmt.Sprintf(format, args...), width, 2+titleWidth+2, 2+titleWidth+2))
 	}
 	b.WriteString("The first day\n")
 	first := fmt.Sprintf("%s records for %s shifts in the window", grouped(m.Records), grouped(m.Shifts))

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // checkReport is the whole answer of slotsync check.
@@ -16,7 +19,8 @@ type checkReport struct {
 }
 
 const (
-	pageWidth  = 80
+	pageWidth  = 80 // where the page is no terminal that says how wide it is
+	leastWidth = 60
 	titleWidth = 16
 	margin     = 2 + 4 + 2 + titleWidth + 2 // before what was seen
 )
@@ -31,6 +35,7 @@ func (r *checkReport) json(w io.Writer, _ bool) error {
 // text writes a line for each check, below it what to do, and of those that were not looked at how many there are.
 func (r *checkReport) text(w io.Writer, colours bool) error {
 	var b strings.Builder
+	width := widthOf(w)
 	group, skipped := "", 0
 	flush := func() {
 		if skipped > 0 {
@@ -56,9 +61,9 @@ func (r *checkReport) text(w io.Writer, colours bool) error {
 			word = "FAIL"
 		}
 		fmt.Fprintf(&b, "  %s  %-*s  %s\n", coloured(fmt.Sprintf("%-4s", word), f.Verdict, colours),
-			titleWidth, f.title, wrapped(f.Seen, margin, margin))
+			titleWidth, f.title, wrapped(f.Seen, width, margin, margin))
 		if f.Advice != "" {
-			fmt.Fprintf(&b, "%*s→ %s\n", margin, "", wrapped(f.Advice, margin+2, margin+2))
+			fmt.Fprintf(&b, "%*s→ %s\n", margin, "", wrapped(f.Advice, width, margin+2, margin+2))
 		}
 		if f.Command != "" {
 			fmt.Fprintf(&b, "        %s\n", f.Command) // in one piece, to be copied
@@ -66,7 +71,7 @@ func (r *checkReport) text(w io.Writer, colours bool) error {
 	}
 	flush()
 	if r.Migration != nil {
-		b.WriteString("\n" + r.Migration.text())
+		b.WriteString("\n" + r.Migration.text(width))
 	}
 	counts := map[verdict]int{}
 	for _, f := range r.Checks {
@@ -81,6 +86,16 @@ func (r *checkReport) text(w io.Writer, colours bool) error {
 	return err
 }
 
+// widthOf returns how many columns the page has.
+func widthOf(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return max(width, leastWidth)
+		}
+	}
+	return pageWidth
+}
+
 func coloured(text string, v verdict, colours bool) string {
 	code := map[verdict]string{verdictOK: "32", verdictWarn: "33", verdictFail: "31"}[v]
 	if !colours || code == "" {
@@ -91,14 +106,14 @@ func coloured(text string, v verdict, colours bool) string {
 
 // wrapped breaks text between words so that it ends before the edge of the page. It begins at column used; further
 // lines are indented.
-func wrapped(text string, used, indent int) string {
+func wrapped(text string, width, used, indent int) string {
 	var b strings.Builder
 	column := used
 	for i, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case column+1+n > pageWidth:
+		case column+1+n > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))
 			column = indent
 		default:

@@ -853,3 +853,15 @@ func TestWhatIsSaidOfAToken(t *testing.T) {
 		}
 	}
 }
+
+func TestTextIsBrokenAtTheEdgeOfThePage(t *testing.T) {
+	if got := widthOf(new(bytes.Buffer)); got != pageWidth {
+		t.Errorf("where no terminal is: %d columns", got)
+	}
+	for _, width := range []int{leastWidth, pageWidth, 130} {
+		lines := strings.Split(wrapped(strings.Repeat("word ", 100), width, margin, margin), "\n")
+		if longest := len(lines[1]); len(lines) < 3 || longest > width || longest < width-len(" word") {
+			t.Errorf("%d columns: a line has %d", width, longest)
+		}
+	}
+}

@@ -161,7 +161,7 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 	probe := func(args ...string) (out, log string, code int) {
 		return call(t, w, settings, append([]string{"health"}, args...)...)
 	}
-	if _, log, code := probe(); code != 1 || !strings.Contains(log, "ask the worker at 127.0.0.1:") {
+	if _, log, code := probe(); code != 1 || !strings.Contains(log, "nobody listens there") {
 		t.Errorf("nobody listens: got exit %d, %s", code, log)
 	}
 
@@ -222,7 +222,7 @@ func TestAProbeThatCannotAsk(t *testing.T) {
 		{"switched off", "off", 2, "HTTP_ADDR (--http-addr) is not set"},
 		{"no host:port", "here", 2, "HTTP_ADDR must be host:port"},
 		{"another program", other.Listener.Addr().String(), 1, "another program"},
-		{"no answer", mute.Addr().String(), 1, "deadline exceeded"},
+		{"no answer", mute.Addr().String(), 1, "it hangs, or is stopped"},
 	} {
 		began := time.Now()
 		err := run(t.Context(), []string{"health"}, env{"HTTP_ADDR": c.addr}.get, io.Discard, io.Discard)

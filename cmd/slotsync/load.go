@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 		kong.Resolvers(kong.ResolverFunc(l.resolve)),
 		kong.ValueFormatter(describe),
 		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true}),
+		kong.Help(printHelp),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("declare settings: %w", err)
@@ -192,7 +194,10 @@ func readSecret(path string) (string, error) {
 	if err != nil {
 		var cause *os.PathError
 		if errors.As(err, &cause) {
-			err = cause.Err // the path is left out: somebody may have given the secret itself
+			err = cause.Err // without the path: somebody may have given the secret itself
+		}
+		if regexp.MustCompile(`^\.{0,2}/[A-Za-z0-9_./-]+$`).MatchString(path) {
+			return "", fmt.Errorf("names a file that cannot be read: %s: %w", path, err)
 		}
 		return "", fmt.Errorf("names a file that cannot be read: %w", err)
 	}

@@ -11,7 +11,8 @@
 //	slotsync schemas    the Avro schemas: show, check, register
 //	slotsync health     asks the running worker whether it is alive
 //	slotsync version    module version, commit, Go version (also: slotsync --version)
-//	slotsync --help     every setting, its variables and its default
+//	slotsync --help     every setting, its variables and its default (also: slotsync help)
+//	slotsync help check the flags of a command
 package main
 
 import (
@@ -39,7 +40,7 @@ func main() {
 
 // complain says what went wrong, if anything did and the log does not say it already.
 func complain(w io.Writer, err error) {
-	if err = untold(err); err != nil {
+	if err = advised(untold(err)); err != nil {
 		fmt.Fprintln(w, "slotsync:", err)
 	}
 }
@@ -120,7 +121,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 func runWorker(ctx context.Context, cfg *config, log *slog.Logger, screen *screen) (err error) {
 	ctx, ended := announceStop(ctx, log)
 	defer ended()
-	defer tell(&err, log)
+	defer tell(&err, log, cfg.Once)
+	log.Info("slotsync is starting", "version", moduleVersion(), "topic", cfg.Kafka.Topic, "days_prior", cfg.Sync.DaysPrior, "days_ahead", cfg.Sync.DaysAhead)
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
 	watch := newObserver(cfg, log, stats, screen)
@@ -185,9 +187,13 @@ func untold(err error) error {
 }
 
 // tell logs what the program ends with, as far as the log does not hold it.
-func tell(err *error, log *slog.Logger) {
-	if rest := untold(*err); rest != nil {
-		log.Error("worker ended", "err", rest)
+func tell(err *error, log *slog.Logger, once bool) {
+	switch rest := untold(*err); {
+	case rest == nil:
+	case once:
+		log.Error("ended with an error", "err", advised(rest))
+	default:
+		log.Error("worker ended", "err", advised(rest))
 	}
 	*err = told(*err)
 }
@@ -197,6 +203,14 @@ func closeInto(err *error, c io.Closer, doing string) {
 	if cerr := c.Close(); cerr != nil {
 		*err = errors.Join(*err, fmt.Errorf("%s: %w", doing, cerr))
 	}
+}
+
+// moduleVersion is the version that the binary was built from, as far as it knows.
+func moduleVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 func printVersion(w io.Writer) error {

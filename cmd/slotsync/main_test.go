@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
@@ -111,6 +112,9 @@ func TestCalls(t *testing.T) {
 		{"the help page", []string{"--help"}, 0, "--wiw-token-file", ""},
 		{"the help page of a command", []string{"foreground", "--help"}, 0, "--wiw-token-file", ""},
 		{"the short help flag", []string{"-h"}, 0, "--wiw-token-file", ""},
+		{"the help page of a command without the settings", []string{"tail", "--help"}, 0, "slotsync --help lists the settings", ""},
+		{"the help page of a command by another word", []string{"help", "check"}, 0, "--create-topic", ""},
+		{"the help page by another word", []string{"help"}, 0, "--wiw-token-file", ""},
 		{"the version", []string{"version"}, 0, "go1.", ""},
 		{"an unknown flag", []string{"--twice"}, 2, "", "unknown flag --twice"},
 		{"the version by flag", []string{"--version"}, 0, "go1.", ""},
@@ -162,7 +166,7 @@ func TestWhatTheLogSaysIsNotSaidAgain(t *testing.T) {
 			var logged, left bytes.Buffer
 			err, before := c.err, c.err
 			if c.left == "" {
-				tell(&err, slog.New(newPlainHandler(&logged, slog.LevelInfo)))
+				tell(&err, slog.New(newPlainHandler(&logged, slog.LevelInfo)), false)
 			}
 			_, got, _ := strings.Cut(strings.TrimSpace(logged.String()), " ")
 			if got != c.logged {
@@ -175,6 +179,58 @@ func TestWhatTheLogSaysIsNotSaidAgain(t *testing.T) {
 				t.Errorf("got %v, exit %d, want %v, exit %d", err, exitCode(err), before, exitCode(before))
 			}
 		})
+	}
+}
+
+func TestErrorsThatTheProgramHasAWayOutOfNameIt(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		err   error
+		want  string
+	}{
+		{"another layout", fmt.Errorf("bind: %w", &shiftsync.LayoutError{What: "the account", Was: "1", Now: "2"}),
+			"bind: the account was 1 and is now 2; change it back, or start once with --accept-layout, which publishes the window anew"},
+		{"no topic", fmt.Errorf("topic: %w", publish.ErrNoTopic), "topic: " + publish.ErrNoTopic.Error() + "; slotsync check --create-topic makes it"},
+		{"no right in Redis", errors.New("eval: NOPERM this user"), "eval: NOPERM this user; the README has the rule (ACL SETUSER) for the user of REDIS_HOST"},
+		{"another", errors.New("read: unexpected EOF"), "read: unexpected EOF"},
+	} {
+		got := advised(c.err)
+		if got.Error() != c.want || !errors.Is(got, c.err) {
+			t.Errorf("%s: got %q, want %q", c.claim, got, c.want)
+		}
+	}
+	if advised(nil) != nil {
+		t.Error("advice without an error")
+	}
+}
+
+func TestTheHelpOfACommandIsShort(t *testing.T) {
+	for _, command := range []string{"check", "tail", "schemas", "schemas show", "health", "version"} {
+		var page bytes.Buffer
+		if _, err := load(append(strings.Fields(command), "--help"), env{}.get, &page); err != nil {
+			t.Fatal(err)
+		}
+		if text := page.String(); strings.Contains(text, "--wiw-") || !strings.Contains(text, "--help") || strings.Count(text, "\n") > 40 {
+			t.Errorf("%s: %s", command, text)
+		}
+	}
+}
+
+func TestAPathThatLooksLikeOneIsNamed(t *testing.T) {
+	folder := t.TempDir()
+	for path, shown := range map[string]bool{folder + "/none": true, "./none-here": true, "../none/here": true, "s3cr3t": false, "/s3cr3t+x": false, "//u:s3cr3t@h/": false} {
+		_, err := load(nil, minimal(env{"WIW_KEY": "", "WIW_KEY_FILE": path}).get, io.Discard)
+		if err == nil || strings.Contains(err.Error(), path) != shown || !strings.Contains(err.Error(), "WIW_KEY_FILE names a file that cannot be read") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+}
+
+func TestLongTimesAreInDays(t *testing.T) {
+	for d, want := range map[time.Duration]string{168 * time.Hour: "7 days", 24 * time.Hour: "1 day", 90 * time.Minute: "1h30m0s", 25 * time.Hour: "25h0m0s", 0: "0s"} {
+		if got := inDays(d); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 
@@ -248,6 +304,18 @@ func TestHabitsAreUnderstood(t *testing.T) {
 		cfg, err := load(strings.Fields(args), minimal(nil).get, io.Discard)
 		if err != nil || cfg.command != want {
 			t.Errorf("%s: got %+v, %v, want %q", args, cfg, err, want)
+		}
+	}
+}
+
+type closedPipe struct{}
+
+func (closedPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestWhoHasReadEnoughHelpIsNotBlamed(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"check", "--help"}} {
+		if _, err := load(args, env{}.get, closedPipe{}); err != nil {
+			t.Errorf("%v: %v", args, err)
 		}
 	}
 }

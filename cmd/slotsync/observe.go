@@ -122,6 +122,7 @@ func (o *observer) SetAside(id int64, why string) {
 
 // Done says how the pass ended.
 func (o *observer) Done(rep shiftsync.Report, err error) {
+	err = advised(err)
 	o.screen.end()
 	if rep.Pass != "" && !stopped(err) { // else no pass had begun, or none had the chance to end
 		o.stats.done(rep, resultOf(rep, err))

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 )
 
@@ -39,7 +40,12 @@ func probe(ctx context.Context, cfg *config, stdout io.Writer) error {
 	// Not the default transport: it would go through a proxy, if the environment names one.
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := transport.RoundTrip(req)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("ask the worker at %s: nobody listens there: no worker runs, or HTTP_ADDR is another's", address.Host)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("ask the worker at %s: no answer within %s: it hangs, or is stopped", address.Host, probeTimeout)
+	case err != nil:
 		return fmt.Errorf("ask the worker at %s: %w", address.Host, err)
 	}
 	defer res.Body.Close()

@@ -280,7 +280,7 @@ func TestEverySettingHasItsEffect(t *testing.T) {
 			})
 			o := s.pass(env{"SYNC_SLEEP_PERIOD_SECONDS": "0"})
 			is(s, "exit", o.code, 1)
-			says(s, o.log, `"level":"ERROR","msg":"worker ended","err":"find the kafka cluster: `)
+			says(s, o.log, `"level":"ERROR","msg":"ended with an error","err":"find the kafka cluster: `)
 		}},
 
 		{"SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD log in", func(s *scene) {
