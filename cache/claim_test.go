@@ -3,12 +3,15 @@ package cache_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	miniserver "github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/slotsync/slotsync/cache"
@@ -76,6 +79,48 @@ func TestAClaimThatWasCutOffIsMendedByTheNext(t *testing.T) {
 			}
 		}
 	})
+}
+
+// paging makes a miniredis, which answers HSCAN with the whole hash, tell the intents that it has now in pages of two.
+func (s *server) paging(tb testing.TB) {
+	tb.Helper()
+	hash := s.client.HGetAll(tb.Context(), s.key("intents")).Val()
+	fields := slices.Sorted(maps.Keys(hash))
+	s.mini.Server().SetPreHook(func(c *miniserver.Peer, cmd string, args ...string) bool {
+		if !strings.EqualFold(cmd, "HSCAN") || args[0] != s.key("intents") {
+			return false
+		}
+		at, _ := strconv.Atoi(args[1])
+		to := min(at+2, len(fields))
+		c.WriteLen(2)
+		c.WriteBulk(strconv.Itoa(to % len(fields)))
+		c.WriteLen(2 * (to - at))
+		for _, field := range fields[at:to] {
+			c.WriteBulk(field)
+			c.WriteBulk(hash[field])
+		}
+		return true
+	})
+	tb.Cleanup(func() { s.mini.Server().SetPreHook(nil) })
+}
+
+func TestAClaimForgetsTheShiftsOfEveryPage(t *testing.T) {
+	s := inProcess(t)
+	r := s.atWork(t)
+	const last = 7
+	for id := int64(1); id <= last; id++ {
+		publish(t, r, id, 1)
+		intend(t, r, intent(id, 2, 2))
+	}
+	publish(t, r, last+1, 1)
+	s.paging(t)
+	if open := claim(t, r, shiftsync.Term{Owner: worker.Token, Claim: "claim-2"}); open != last {
+		t.Errorf("%d are open, want %d", open, last)
+	}
+	left := s.client.HKeys(t.Context(), s.key("shifts")).Val()
+	if want := []string{strconv.Itoa(last + 1)}; !slices.Equal(left, want) {
+		t.Errorf("the shifts %v are remembered still, want %v", left, want)
+	}
 }
 
 // A server serves nobody else while it takes a step, a renewal of the lease included. SLOTSYNC_TEST_INTENTS sets how

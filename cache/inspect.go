@@ -50,7 +50,7 @@ func Inspect(ctx context.Context, client Client) (*ServerState, error) {
 	told := map[string]string{}
 	for _, section := range []string{"server", "memory", "persistence", "replication"} {
 		text, err := client.Info(ctx, section).Result()
-		if err != nil && !isRefusal(err) {
+		if err != nil && !isAnswer(err) {
 			return nil, fmt.Errorf("info: %w", err)
 		}
 		for line := range strings.Lines(text) {
@@ -90,16 +90,10 @@ func orConfig(ctx context.Context, client Client, told, name string) (string, er
 		return told, nil
 	}
 	values, err := client.ConfigGet(ctx, name).Result()
-	if err != nil && !isRefusal(err) {
+	if err != nil && !isAnswer(err) {
 		return "", fmt.Errorf("config get %s: %w", name, err)
 	}
 	return values[name], nil
-}
-
-// isRefusal tells an answer of the server from the lack of one.
-func isRefusal(err error) bool {
-	var answer redis.Error
-	return errors.As(err, &answer)
 }
 
 // Rights runs a script that does nothing, and returns the commands of the steps that the server would refuse on this
@@ -142,23 +136,21 @@ func (r *Redis) State(ctx context.Context) (*DestinationState, error) {
 	shifts, intents, aside := trip.HLen(ctx, r.key.shifts), trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
 	layout := trip.HGetAll(ctx, r.key.layout)
 	if _, err := trip.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("look at the destination: %w", err)
+		return nil, fmt.Errorf("look at the destination: %w", explain(r.client, err))
 	}
 	// A lease that is not there comes first and would hide what went wrong behind it.
 	for _, cmd := range []redis.Cmder{ttl, shifts, intents, aside, layout} {
 		if err := cmd.Err(); err != nil {
-			return nil, fmt.Errorf("look at the destination: %w", err)
+			return nil, fmt.Errorf("look at the destination: %w", explain(r.client, err))
 		}
 	}
 	s := &DestinationState{
 		Holder: holder.Val(), Remaining: max(ttl.Val(), 0),
 		Remembered: shifts.Val(), Open: intents.Val(), Aside: aside.Val(), Ends: ends,
 	}
-	s.Layout.Fixed = layout.Val()["fixed"]
-	s.Layout.Partitions, _ = strconv.Atoi(layout.Val()["partitions"])
-	s.Layout.Account, _ = strconv.ParseInt(layout.Val()["account"], 10, 64)
-	key, _ := strconv.ParseInt(layout.Val()["key_schema"], 10, 32)
-	s.Layout.KeySchema = shiftsync.SchemaID(key)
+	if s.Layout, err = layoutOf(layout.Val()); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -28,24 +28,24 @@ func (r *Redis) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Lay
 	if len(differs) != 2 {
 		return nil
 	}
-	for _, field := range fieldsOf(l) {
-		if field.name == differs[0] {
-			return &shiftsync.LayoutError{What: field.what, Was: differs[1], Now: field.value}
-		}
+	was, err := layoutOf(map[string]string{differs[0]: differs[1]})
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("unknown field %q of the layout", differs[0])
+	if found := was.Differences(l); len(found) > 0 {
+		return found[0]
+	}
+	return fmt.Errorf("remembered layout: %s is %q, which no worker writes", differs[0], differs[1])
 }
 
-type layoutField struct {
-	name, what, value string // value is empty if it is not to be compared
-}
+type layoutField struct{ name, value string } // value is empty if it is not to be compared
 
 func fieldsOf(l shiftsync.Layout) []layoutField {
 	return []layoutField{
-		{"account", "the When I Work account", number(l.Account)},
-		{"partitions", "the topic's number of partitions", number(int64(l.Partitions))},
-		{"fixed", "the partition that records go to", l.Fixed},
-		{"key_schema", "the schema id of the key", number(int64(l.KeySchema))},
+		{"account", number(l.Account)},
+		{"partitions", number(int64(l.Partitions))},
+		{"fixed", l.Fixed},
+		{"key_schema", number(int64(l.KeySchema))},
 	}
 }
 
@@ -64,22 +64,28 @@ func (r *Redis) Bound(ctx context.Context) (l shiftsync.Layout, err error) {
 	if err != nil {
 		return l, explain(r.client, err)
 	}
+	return layoutOf(fields)
+}
+
+// layoutOf reads a layout from the fields of its hash.
+func layoutOf(fields map[string]string) (l shiftsync.Layout, err error) {
 	l.Fixed = fields["fixed"]
 	for _, field := range []struct {
 		name string
+		bits int
 		set  func(int64)
 	}{
-		{"account", func(n int64) { l.Account = n }},
-		{"partitions", func(n int64) { l.Partitions = int(n) }},
-		{"key_schema", func(n int64) { l.KeySchema = shiftsync.SchemaID(n) }},
+		{"account", 64, func(n int64) { l.Account = n }},
+		{"partitions", 32, func(n int64) { l.Partitions = int(n) }},
+		{"key_schema", 32, func(n int64) { l.KeySchema = shiftsync.SchemaID(n) }},
 	} {
 		text, told := fields[field.name]
 		if !told {
 			continue
 		}
-		n, err := strconv.ParseInt(text, 10, 64)
+		n, err := strconv.ParseInt(text, 10, field.bits)
 		if err != nil {
-			return l, fmt.Errorf("hgetall layout: %s: %w", field.name, err)
+			return l, fmt.Errorf("remembered layout: %s: %w", field.name, err)
 		}
 		field.set(n)
 	}

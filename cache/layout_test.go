@@ -69,6 +69,32 @@ func TestBind(t *testing.T) {
 	})
 }
 
+// What cannot be read is no layout that fits: a worker that went on would write where another one did not.
+func TestALayoutThatCannotBeReadIsAnError(t *testing.T) {
+	onEach(t, func(t *testing.T, s *server) {
+		for field, value := range map[string]string{"account": "x", "partitions": "007", "key_schema": "4294967301"} {
+			s.reset(t)
+			r := s.atWork(t)
+			if err := s.client.HSet(t.Context(), s.key("layout"), field, value).Err(); err != nil {
+				t.Fatal(err)
+			}
+			layout := shiftsync.Layout{Account: 9, Partitions: 7, KeySchema: 5}
+			if err := r.Bind(t.Context(), worker, layout, false); err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%s=%s: bound with %v, want an error that names it", field, value, err)
+			}
+			if value == "007" {
+				continue // can be read, if not written
+			}
+			if _, err := r.Bound(t.Context()); err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%s=%s: read with %v, want an error that names it", field, value, err)
+			}
+			if _, err := r.State(t.Context()); err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%s=%s: looked at with %v, want an error that names it", field, value, err)
+			}
+		}
+	})
+}
+
 func text(err error) string {
 	if err == nil {
 		return ""

@@ -207,9 +207,9 @@ func (k *Kafka) look(ctx context.Context) (shiftsync.Topic, error) {
 			return none, err
 		}
 	}
-	switch n, err := k.setting(ctx, kafka.ResourceTypeTopic, k.topic, "max.message.bytes"); {
+	switch told, err := k.settings(ctx, kafka.ResourceTypeTopic, k.topic, maxMessageBytes); {
 	case err == nil:
-		now.maxRecord = int(n)
+		now.maxRecord, _ = strconv.Atoi(told[maxMessageBytes])
 	case errors.Is(err, errUntold):
 	default:
 		// Another limit makes every shift be decided anew, which one lost answer must not do.
@@ -276,38 +276,40 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	return nil
 }
 
+// maxMessageBytes is the topic's setting for the largest batch, and so for the largest record.
+const maxMessageBytes = "max.message.bytes"
+
 // errUntold says that there is no such setting, or no right to see it. Whoever asks can do without.
 var errUntold = errors.New("not told")
 
-// setting asks for a number among the settings of a broker or topic. After any other error than errUntold, nothing is
-// known of it.
-func (k *Kafka) setting(ctx context.Context, of kafka.ResourceType, name, key string) (int64, error) {
+// settings asks for settings of a broker or topic by their names. One that there is not is left out; errUntold says that
+// none may be seen. After any other error nothing is known of them.
+func (k *Kafka) settings(ctx context.Context, of kafka.ResourceType, name string, keys ...string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.options.Attempt/2)
 	defer cancel()
 	res, err := k.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
-		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: of, ResourceName: name, ConfigNames: []string{key}}},
+		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: of, ResourceName: name, ConfigNames: keys}},
 	})
 	if err != nil {
-		return 0, untold(brief(err))
+		return nil, untold(brief(err))
 	}
+	told := make(map[string]string, len(keys))
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return 0, untold(brief(r.Error))
+			return nil, untold(brief(r.Error))
 		}
 		for _, e := range r.ConfigEntries {
-			if n, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == key && err == nil {
-				return n, nil
-			}
+			told[e.ConfigName] = e.ConfigValue
 		}
 	}
-	return 0, errUntold
+	return told, nil
 }
 
 // untold knows the answers that mean errUntold.
 func untold(err error) error {
 	for _, code := range []kafka.Error{kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.UnsupportedVersion} {
 		if errors.Is(err, code) {
-			return errUntold
+			return fmt.Errorf("%w: %w", errUntold, err)
 		}
 	}
 	return err

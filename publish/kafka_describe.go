@@ -160,7 +160,7 @@ type TopicSettings struct {
 func (k *Kafka) TopicSettings(ctx context.Context) (TopicSettings, error) {
 	var s TopicSettings
 	told, err := k.settings(ctx, kafka.ResourceTypeTopic, k.topic,
-		"cleanup.policy", "retention.ms", "min.insync.replicas", "max.message.bytes")
+		"cleanup.policy", "retention.ms", "min.insync.replicas", maxMessageBytes)
 	if err != nil {
 		return s, fmt.Errorf("settings of topic %s: %w", k.topic, err)
 	}
@@ -171,29 +171,32 @@ func (k *Kafka) TopicSettings(ctx context.Context) (TopicSettings, error) {
 	}
 	s.Retention = milliseconds(told["retention.ms"])
 	s.MinInSync, _ = strconv.Atoi(told["min.insync.replicas"])
-	s.MaxRecordBytes, _ = strconv.Atoi(told["max.message.bytes"])
+	s.MaxRecordBytes, _ = strconv.Atoi(told[maxMessageBytes])
 	return s, nil
 }
 
-// FenceMemory returns how long the brokers remember a transactional id that is not used
-// (transactional.id.expiration.ms). The right DescribeConfigs on the cluster is needed.
+const expirationMS = "transactional.id.expiration.ms"
+
+// FenceMemory returns how long the brokers remember a transactional id that is not used. The right DescribeConfigs on
+// the cluster is needed. It takes no longer than 5 s.
 func (k *Kafka) FenceMemory(ctx context.Context) (time.Duration, error) {
-	const name = "transactional.id.expiration.ms"
-	meta, err := k.metadata(ctx)
-	if err == nil && len(meta.Brokers) == 0 {
-		err = errors.New("the cluster names no broker")
-	}
-	var told map[string]string
-	if err == nil {
-		told, err = k.settings(ctx, kafka.ResourceTypeBroker, strconv.Itoa(meta.Brokers[0].ID), name)
-	}
-	if err == nil && milliseconds(told[name]) <= 0 {
-		err = errors.New("not among the settings that the broker tells")
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
-	}
-	return milliseconds(told[name]), nil
+	return ask(ctx, k.lookLimit(), expirationMS, func(ctx context.Context) (time.Duration, error) {
+		meta, err := k.metadata(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if len(meta.Brokers) == 0 {
+			return 0, errors.New("the cluster names no broker")
+		}
+		told, err := k.settings(ctx, kafka.ResourceTypeBroker, strconv.Itoa(meta.Brokers[0].ID), expirationMS)
+		if err != nil {
+			return 0, err
+		}
+		if memory := milliseconds(told[expirationMS]); memory > 0 {
+			return memory, nil
+		}
+		return 0, fmt.Errorf("%w: not among the settings of the broker", errUntold)
+	})
 }
 
 // milliseconds reads a number of them; what is none or would not fit is an end that never comes.
@@ -203,25 +206,6 @@ func milliseconds(text string) time.Duration {
 		return -1
 	}
 	return time.Duration(n) * time.Millisecond
-}
-
-func (k *Kafka) settings(ctx context.Context, of kafka.ResourceType, name string, keys ...string) (map[string]string, error) {
-	res, err := k.client.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{
-		Resources: []kafka.DescribeConfigRequestResource{{ResourceType: of, ResourceName: name, ConfigNames: keys}},
-	})
-	if err != nil {
-		return nil, brief(err)
-	}
-	told := make(map[string]string, len(keys))
-	for _, r := range res.Resources {
-		if r.Error != nil {
-			return nil, brief(r.Error)
-		}
-		for _, e := range r.ConfigEntries {
-			told[e.ConfigName] = e.ConfigValue
-		}
-	}
-	return told, nil
 }
 
 // nobody is a producer id and epoch that no broker ever hands out.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -190,19 +189,12 @@ func (k *Kafka) renewEvery(ctx context.Context) time.Duration {
 	if k.options.RenewEvery > 0 {
 		return k.options.RenewEvery
 	}
-	every := 24 * time.Hour
-	meta, err := k.metadata(ctx)
-	if err != nil || len(meta.Brokers) == 0 {
-		return every
-	}
-	broker := strconv.Itoa(meta.Brokers[0].ID)
-	ms, err := ask(ctx, k.lookLimit(), "setting", func(ctx context.Context) (int64, error) {
-		return k.setting(ctx, kafka.ResourceTypeBroker, broker, "transactional.id.expiration.ms")
-	})
+	const every = 24 * time.Hour
+	memory, err := k.FenceMemory(ctx)
 	switch {
-	case err == nil && ms > 0:
-		return min(every, time.Duration(ms)*time.Millisecond/3)
-	case err != nil && !errors.Is(err, errUntold) && k.session != nil && k.session.renew > 0:
+	case err == nil:
+		return min(every, memory/3)
+	case !errors.Is(err, errUntold) && k.session != nil && k.session.renew > 0:
 		return k.session.renew // as it was told before
 	}
 	return every

@@ -3,6 +3,7 @@ package shiftsync
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -230,6 +231,20 @@ type Layout struct {
 	Fixed      string   // the one partition that all records go to, or "murmur2"
 	KeySchema  SchemaID // part of the key's bytes
 	Account    int64    // When I Work account
+}
+
+// Differences returns how now differs from l, which is remembered: a *LayoutError for each field that both tell.
+func (l Layout) Differences(now Layout) (differences []error) {
+	compare := func(what string, was, is any, told bool) {
+		if told && was != is {
+			differences = append(differences, &LayoutError{What: what, Was: fmt.Sprint(was), Now: fmt.Sprint(is)})
+		}
+	}
+	compare("the When I Work account", l.Account, now.Account, l.Account != 0 && now.Account != 0)
+	compare("the topic's number of partitions", l.Partitions, now.Partitions, l.Partitions != 0 && now.Partitions != 0)
+	compare("the partition that records go to", l.Fixed, now.Fixed, l.Fixed != "" && now.Fixed != "")
+	compare("the schema id of the key", l.KeySchema, now.KeySchema, l.KeySchema != 0 && now.KeySchema != 0)
+	return differences
 }
 
 // LayoutError says that a destination was written with another layout.

@@ -92,21 +92,21 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 		err = v.wishes(ctx)
 	}
 	if err == nil && !v.met {
-		err = v.refuse(v.bound.compare(Layout{Account: mostOf(v.account)}))
+		err = v.refuse(v.bound.Differences(Layout{Account: mostOf(v.account)}))
 	}
 	return err
 }
 
 // refuse returns the error with which a pass would refuse another layout, or takes it for granted if it was accepted.
-func (v *preview) refuse(differs error) error {
+func (v *preview) refuse(differs []error) error {
 	switch {
-	case differs == nil:
+	case len(differs) == 0:
 		return nil
 	case v.AcceptLayout:
 		v.anew = true
 		return nil
 	}
-	return fmt.Errorf("a pass would be refused: %w", differs)
+	return fmt.Errorf("a pass would be refused: %w", errors.Join(differs...))
 }
 
 // wishes tells of shifts that are wanted again and that the window did not bring.
@@ -140,7 +140,7 @@ func (v *preview) inspect(ctx context.Context, schemas Schemas) (maxRecord int, 
 		return 0, fmt.Errorf("look at topic: %w", err)
 	}
 	now := Layout{Partitions: len(topic.Ends), Fixed: v.Partition, KeySchema: schemas.Key}
-	if err := v.refuse(v.bound.compare(now)); err != nil {
+	if err := v.refuse(v.bound.Differences(now)); err != nil {
 		return 0, err
 	}
 	for partition, offset := range acknowledged {
@@ -245,19 +245,4 @@ func (v *preview) decide(ctx context.Context, s Sighting, k Known) error {
 		v.planned[s.ID] = plan.Record.Version
 	}
 	return v.tell(plan)
-}
-
-// compare returns how now differs from what is remembered, or nil. It does not compare what either of them leaves out.
-func (l Layout) compare(now Layout) error {
-	var errs []error
-	differ := func(what string, was, is any, told bool) {
-		if told && was != is {
-			errs = append(errs, &LayoutError{What: what, Was: fmt.Sprint(was), Now: fmt.Sprint(is)})
-		}
-	}
-	differ("the When I Work account", l.Account, now.Account, l.Account != 0 && now.Account != 0)
-	differ("the topic's number of partitions", l.Partitions, now.Partitions, l.Partitions != 0 && now.Partitions != 0)
-	differ("the partition that records go to", l.Fixed, now.Fixed, l.Fixed != "" && now.Fixed != "")
-	differ("the schema id of the key", l.KeySchema, now.KeySchema, l.KeySchema != 0 && now.KeySchema != 0)
-	return errors.Join(errs...)
 }

@@ -243,6 +243,30 @@ func TestOtherCredentialsAreTriedAtOnce(t *testing.T) {
 	})
 }
 
+// Whichever of the three was replaced, the new one does not wait for the end of the old one's refusal.
+func TestEachOfTheCredentialsIsPartOfWhatWasRefused(t *testing.T) {
+	right := wiw.Credentials{DeveloperKey: key, Email: email, Password: password}
+	for claim, wrong := range map[string]wiw.Credentials{
+		"the developer key":  {DeveloperKey: "wrong", Email: email, Password: password},
+		"the e-mail address": {DeveloperKey: key, Email: "wrong", Password: password},
+		"the password":       {DeveloperKey: key, Email: email, Password: "wrong"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			now := wrong
+			fake, client := newAPI(t, account(), wiw.LoginConfig{Credentials: func() (wiw.Credentials, error) { return now, nil }})
+			for range 2 {
+				if _, err := readAll(client, month); err == nil || fake.Logins() != 1 {
+					t.Fatalf("a wrong one of %s: got %v after %d logins, want an error after one", claim, err, fake.Logins())
+				}
+			}
+			now = right
+			if _, err := readAll(client, month); err != nil || fake.Logins() != 2 {
+				t.Errorf("%s was replaced: got %v after %d logins, want none after 2", claim, err, fake.Logins())
+			}
+		})
+	}
+}
+
 func TestThrottlingHoldsForAnyCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := "wrong"

@@ -284,7 +284,7 @@ func judgeFenceMemory(w *facts) finding {
 		return skip("the fence is off")
 	case k.memoryErr != nil:
 		return warn("grant the right DescribeConfigs on the cluster; until then the worker takes the default of 7 days for granted",
-			"not told: %s", k.memoryErr).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
+			"%s", k.memoryErr).with("%s --operation DescribeConfigs --cluster", grant(w.cfg))
 	case k.memory < fenceMemory:
 		return warn("raise it on the brokers: a fence that is forgotten before it is renewed holds nobody off",
 			"%s is %s; to renew the fence in time a worker needs %s", name, inDays(k.memory), fenceMemory)
@@ -334,18 +334,14 @@ func judgeLayout(w *facts) finding {
 		return skip("nothing could be read from Redis to compare it with")
 	}
 	was := w.redis.state.Layout
-	var differs []string
-	compare := func(what, was, now string) {
-		if was != "" && now != "" && was != now {
-			differs = append(differs, fmt.Sprintf("%s was %s and is now %s", what, was, now))
-		}
-	}
-	compare("the topic's number of partitions", number(was.Partitions), number(len(w.kafka.cluster.Partitions)))
-	compare("the partition that records go to", was.Fixed, partitioning(w.cfg))
+	now := shiftsync.Layout{Partitions: len(w.kafka.cluster.Partitions), Fixed: partitioning(w.cfg), Account: w.api.account}
 	if found := w.registry.found; found != nil {
-		compare("the schema id of the key", number(was.KeySchema), number(found.Key.Use))
+		now.KeySchema = found.Key.Use
 	}
-	compare("the When I Work account", number(was.Account), number(w.api.account))
+	var differs []string
+	for _, d := range was.Differences(now) {
+		differs = append(differs, d.Error())
+	}
 	switch {
 	case len(differs) > 0:
 		return fail("change it back, or start the worker once with --accept-layout, which publishes the window anew", "%s", strings.Join(differs, "; "))
@@ -353,14 +349,6 @@ func judgeLayout(w *facts) finding {
 		return ok("nothing to compare with: no worker has written here yet")
 	}
 	return ok("as it was")
-}
-
-// number writes n, or nothing if it is not known.
-func number[N int | int64 | shiftsync.SchemaID](n N) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprint(n)
 }
 
 // createTopic makes the topic if that is asked for, and says what became of it; nil if it is not.

@@ -182,9 +182,9 @@ func framed(t *testing.T, id int, schema avro.Schema, value map[string]any) []by
 // passOnce runs the program as the old image's command did, until its first pass is done.
 func (d *deployment) passOnce(t *testing.T) string {
 	t.Helper()
-	log, stop := loopIn(t, d.env, "foreground")
+	log := loop(t, d.env, "foreground")
 	log.until(t, good, 1)
-	stop()
+	log.halt(t)
 	return log.String()
 }
 

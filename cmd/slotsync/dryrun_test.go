@@ -48,7 +48,7 @@ func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
 	rehearse := func(claim string, want ...string) string {
 		t.Helper()
 		before := everything(t, w)
-		stdout, stderr, code := invoke(t, w, nil, "--once", "--dry-run")
+		stdout, stderr, code := call(t, w, nil, "--once", "--dry-run")
 		for _, part := range want {
 			if code != 0 || !strings.Contains("\n"+stdout, "\n"+part) {
 				t.Errorf("%s: status %d, want the line %q\n%s%s", claim, code, part, stdout, stderr)
@@ -80,19 +80,19 @@ func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
 		t.Errorf("of the fields it says %q; its content has no place there", line)
 	}
 
-	if _, stderr, code := invoke(t, w, map[string]string{"KAFKA_PARTITION": "0"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "would be refused") {
+	if _, stderr, code := call(t, w, map[string]string{"KAFKA_PARTITION": "0"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "would be refused") {
 		t.Errorf("with another layout: status %d\n%s", code, stderr)
 	}
-	if _, stderr, code := invoke(t, w, map[string]string{"WIW_KEY": "wrong"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "401") {
+	if _, stderr, code := call(t, w, map[string]string{"WIW_KEY": "wrong"}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "401") {
 		t.Errorf("refused by the API: status %d\n%s", code, stderr)
 	}
 	for name, nobody := range map[string]string{"KAFKA_BROKERS": "127.0.0.1:1", "REDIS_HOST": "redis://127.0.0.1:1", "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": "http://127.0.0.1:1"} {
-		if _, stderr, code := invoke(t, w, map[string]string{name: nobody}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "127.0.0.1:1") {
+		if _, stderr, code := call(t, w, map[string]string{name: nobody}, "--once", "--dry-run"); code != 1 || !strings.Contains(stderr, "127.0.0.1:1") {
 			t.Errorf("with nobody at %s: status %d\n%s", name, code, stderr)
 		}
 	}
 	for _, args := range [][]string{{"--dry-run"}, {"--once", "--republish", "all"}, {"--yes"}} {
-		if _, _, code := invoke(t, w, nil, args...); code != 2 {
+		if _, _, code := call(t, w, nil, args...); code != 2 {
 			t.Errorf("%v: status %d, want 2", args, code)
 		}
 	}
@@ -113,7 +113,7 @@ func TestADryRunComparesWithASchemaThatIsNotRegisteredYet(t *testing.T) {
 	s, _ := w.API.Get(id)
 	s.Notes = "told by nobody"
 	w.API.Put(s, wiwtest.Shape2018)
-	stdout, stderr, code := invoke(t, w, nil, "--once", "--dry-run")
+	stdout, stderr, code := call(t, w, nil, "--once", "--dry-run")
 	line, _, _ := strings.Cut(stdout[strings.Index(stdout+"changed", "changed"):], "\n")
 	if code != 0 || !strings.HasPrefix(line, fmt.Sprintf("changed  %d: ", id)) || !slices.Contains(strings.FieldsFunc(line, isSpaceOrComma), "notes") {
 		t.Errorf("got status %d, the line %q in\n%s%s", code, line, stdout, stderr)

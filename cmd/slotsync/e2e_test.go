@@ -23,47 +23,6 @@ import (
 	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
 
-// start starts a world for the test.
-func start(t *testing.T, o world.Options) *world.World {
-	t.Helper()
-	w, err := world.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
-
-// once runs the program in the world as a user would type it, and returns its last report and exit code.
-func once(t *testing.T, w *world.World, settings map[string]string, args ...string) (rep map[string]any, code int, log string) {
-	t.Helper()
-	env := w.Env()
-	maps.Copy(env, settings)
-	var stderr bytes.Buffer
-	err := run(t.Context(), append([]string{"--once"}, args...), func(name string) string { return env[name] }, io.Discard, &stderr)
-	complain(&stderr, err)
-	for line := range strings.Lines(stderr.String()) {
-		var entry struct {
-			Msg    string         `json:"msg"`
-			Report map[string]any `json:"report"`
-		}
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Report != nil {
-			rep = entry.Report
-		}
-	}
-	return rep, exitCode(err), stderr.String()
-}
-
-// published counts what a pass says it published.
-func published(rep map[string]any) int {
-	n, _ := rep["published"].(float64)
-	return int(n)
-}
-
 // record is a record as a consumer with another client and another Avro library sees it.
 type record struct {
 	publishtest.Message

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,17 +143,6 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// freeAddr returns an address on loopback where nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestAProbeAsksTheRunningWorker(t *testing.T) {
 	w := start(t, world.Options{Shifts: 5, Partitions: 2})
 	settings := env{"HTTP_ADDR": freeAddr(t), "SYNC_SLEEP_PERIOD_SECONDS": "0"}
@@ -165,16 +153,8 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 		t.Errorf("nobody listens: got exit %d, %s", code, log)
 	}
 
-	passes := &passLog{news: make(chan string, 100)}
-	ctx, stop := context.WithCancel(t.Context())
-	all := w.Env()
-	for k, v := range settings {
-		all[k] = v
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, nil, func(name string) string { return all[name] }, io.Discard, passes) }()
-
-	passes.wait(t, "pass done")
+	worker := loop(t, in(w, settings))
+	worker.until(t, good, 1)
 	for _, args := range [][]string{nil, {"--ready"}} {
 		out, log, code := probe(args...)
 		if code != 0 || !strings.Contains(out, `"state":"active"`) || !strings.Contains(out, `"fetched":`) {
@@ -182,7 +162,7 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 		}
 	}
 	w.API.Fail(-1, wiwtest.Status(http.StatusForbidden, `{"error":"no"}`))
-	passes.wait(t, "pass failed")
+	worker.until(t, bad, 1)
 	if out, log, code := probe("--ready"); code != 1 || !strings.Contains(log, "not ready: ") || !strings.Contains(out, `"result":"failed"`) {
 		t.Errorf("after a failed pass: got exit %d\n%s%s", code, out, log)
 	}
@@ -193,10 +173,7 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 	if _, log, code := call(t, w, env{"HTTP_ADDR": settings["HTTP_ADDR"], "WIW_KEY": "x"}); code != 1 || !strings.Contains(log, "address already in use") {
 		t.Errorf("a port in use: got exit %d, %s", code, log)
 	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	worker.halt(t)
 	l, err := net.Listen("tcp", settings["HTTP_ADDR"])
 	if err != nil {
 		t.Errorf("the worker has ended, and its server has not: %v", err)
@@ -264,36 +241,4 @@ func TestTheServerEndsWhileAnAnswerIsUnderWay(t *testing.T) {
 	}
 	close(release)
 	client.Wait()
-}
-
-// passLog is a log that tells the messages that begin with pass.
-type passLog struct {
-	bytes.Buffer
-	news chan string
-}
-
-func (p *passLog) Write(b []byte) (int, error) {
-	var entry struct{ Msg string }
-	if json.Unmarshal(b, &entry) == nil && strings.HasPrefix(entry.Msg, "pass ") {
-		select {
-		case p.news <- entry.Msg:
-		default:
-		}
-	}
-	return len(b), nil
-}
-
-func (p *passLog) wait(t *testing.T, msg string) {
-	t.Helper()
-	timeout := time.After(20 * time.Second)
-	for {
-		select {
-		case got := <-p.news:
-			if got == msg {
-				return
-			}
-		case <-timeout:
-			t.Fatalf("no %q within 20 s", msg)
-		}
-	}
 }

@@ -13,7 +13,6 @@ import (
 	"io"
 	"log"
 	"maps"
-	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -236,23 +235,12 @@ func newContainer(t *testing.T, settings map[string]string) *container {
 		name, value, _ := strings.Cut(kv, "=")
 		env[name] = value
 	}
-	env["HTTP_ADDR"] = unusedAddr(t) // the image's own may be taken on a machine that is shared
+	env["HTTP_ADDR"] = freeAddr(t) // the image's own may be taken on a machine that is shared
 	maps.Copy(env, settings)
 	for name, value := range env {
 		c.env = append(c.env, name+"="+value)
 	}
 	return c
-}
-
-// unusedAddr returns an address on loopback where nobody listens.
-func unusedAddr(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // command is a call in the container, to be started; without words it is the image's own.

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"io"
-	"maps"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -43,78 +38,6 @@ func noSecret(t *testing.T, w *world.World, text string) {
 	}
 }
 
-// passes is a log that counts the passes in it.
-type passes struct {
-	mu    sync.Mutex // guards all below
-	text  bytes.Buffer
-	moved chan struct{} // closed, and replaced, when something was written
-}
-
-func newPasses() *passes { return &passes{moved: make(chan struct{})} }
-
-func (p *passes) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	close(p.moved)
-	p.moved = make(chan struct{})
-	return p.text.Write(b)
-}
-
-func (p *passes) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.String()
-}
-
-// until waits for the text to be n times in the log, or more often.
-func (p *passes) until(t *testing.T, text string, n int) {
-	t.Helper()
-	late := time.After(time.Minute)
-	for {
-		p.mu.Lock()
-		seen, moved := strings.Count(p.text.String(), text), p.moved
-		p.mu.Unlock()
-		if seen >= n {
-			return
-		}
-		select {
-		case <-moved:
-		case <-late:
-			t.Fatalf("%q is there %d times, want %d, in\n%s", text, seen, n, p)
-		}
-	}
-}
-
-const (
-	good = `"pass done"`
-	bad  = `"pass failed"`
-)
-
-// loop runs the program in the world until the test, or stop, ends it.
-func loop(t *testing.T, w *world.World, settings map[string]string) (log *passes, stop func()) {
-	t.Helper()
-	env := w.Env()
-	maps.Copy(env, settings)
-	return loopIn(t, env)
-}
-
-// loopIn runs the program with these variables and no other.
-func loopIn(t *testing.T, env map[string]string, args ...string) (log *passes, stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	log = newPasses()
-	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, args, func(name string) string { return env[name] }, io.Discard, log) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("got %v\n%s", err, log)
-		}
-	})
-	t.Cleanup(stop)
-	return log, stop
-}
-
 func TestALoginOpensTheAPI(t *testing.T) {
 	for _, c := range []struct{ claim, path, token string }{
 		{"in the present form", "/login", ""},
@@ -144,13 +67,13 @@ func TestALoginOpensTheAPI(t *testing.T) {
 
 func TestARevokedTokenCostsOneLogin(t *testing.T) {
 	w, settings := loginWorld(t, 0)
-	log, stop := loop(t, w, settings)
+	log := loop(t, in(w, settings))
 	log.until(t, good, 2)
 	w.API.Churn(5)
 	w.API.Revoke()
 	seen := strings.Count(log.String(), good)
 	log.until(t, good, seen+3)
-	stop()
+	log.halt(t)
 	if n := w.API.Logins(); n != 2 || strings.Contains(log.String(), bad) {
 		t.Errorf("got %d logins\n%s", n, log)
 	}
@@ -171,9 +94,9 @@ func TestAWrongPasswordHelpsItsOperator(t *testing.T) {
 	}
 
 	w.API.Forget()
-	log, stop := loop(t, w, settings)
+	log := loop(t, in(w, settings))
 	log.until(t, bad, 4)
-	stop()
+	log.halt(t)
 	if n := len(w.API.Requests()); n != 1 {
 		t.Errorf("the API got %d requests in 4 passes, want one login", n)
 	}
@@ -186,7 +109,7 @@ func TestAReplacedPasswordIsUsedByTheNextPass(t *testing.T) {
 	w, settings := loginWorld(t, 0)
 	path := file(t, "wrong\n")
 	settings["WIW_PASSWORD"], settings["WIW_PASSWORD_FILE"] = "", path
-	log, stop := loop(t, w, settings)
+	log := loop(t, in(w, settings))
 	log.until(t, bad, 3)
 	if err := os.WriteFile(path+".new", []byte(loginPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -195,7 +118,7 @@ func TestAReplacedPasswordIsUsedByTheNextPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.until(t, good, 1)
-	stop()
+	log.halt(t)
 	if n := w.API.Logins(); n != 2 {
 		t.Errorf("got %d logins", n)
 	}
@@ -206,13 +129,13 @@ func TestAReplacedPasswordIsUsedByTheNextPass(t *testing.T) {
 func TestAReplacedTokenIsUsedByTheNextPass(t *testing.T) {
 	w := start(t, world.Options{Shifts: 20, Partitions: 2})
 	path := file(t, "the-old-token\n")
-	log, stop := loop(t, w, map[string]string{"WIW_KEY": "", "WIW_KEY_FILE": path, "SYNC_SLEEP_PERIOD_SECONDS": "0"})
+	log := loop(t, in(w, map[string]string{"WIW_KEY": "", "WIW_KEY_FILE": path, "SYNC_SLEEP_PERIOD_SECONDS": "0"}))
 	log.until(t, bad, 3)
 	if err := os.WriteFile(path, []byte(w.Env()["WIW_KEY"]), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	log.until(t, good, 1)
-	stop()
+	log.halt(t)
 	if !strings.Contains(log.String(), "the session token was replaced") {
 		t.Errorf("got\n%s", log)
 	}
@@ -221,11 +144,11 @@ func TestAReplacedTokenIsUsedByTheNextPass(t *testing.T) {
 
 func TestAnEndingTokenIsReplacedBefore(t *testing.T) {
 	w, settings := loginWorld(t, 6*time.Second)
-	log, stop := loop(t, w, settings)
+	log := loop(t, in(w, settings))
 	log.until(t, "logged in", 2)
 	seen := strings.Count(log.String(), good)
 	log.until(t, good, seen+2)
-	stop()
+	log.halt(t)
 	refused := 0
 	for _, r := range w.API.Requests() {
 		if r.Method == http.MethodGet && !r.Token {

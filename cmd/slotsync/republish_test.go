@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,19 +16,6 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
-
-// invoke runs the program as a user would type it, and returns what it prints and its exit code.
-func invoke(t *testing.T, w *world.World, settings map[string]string, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	env := w.Env()
-	maps.Copy(env, settings)
-	var out, log bytes.Buffer
-	err := run(t.Context(), args, func(name string) string { return env[name] }, &out, &log)
-	if err != nil {
-		fmt.Fprintln(&log, "slotsync:", err)
-	}
-	return out.String(), log.String(), exitCode(err)
-}
 
 func TestRepublish(t *testing.T) {
 	w := start(t, world.Options{Shifts: 40})
@@ -58,7 +44,7 @@ func TestRepublish(t *testing.T) {
 		{claim: "all by a span", what: "2001-01-01..2100-01-01", says: fmt.Sprintf("%d shifts to publish again", all+1), n: all + 1},
 	} {
 		before := count(consume(t, w))
-		stdout, stderr, code := invoke(t, w, nil, "--republish", c.what, "--yes")
+		stdout, stderr, code := call(t, w, nil, "--republish", c.what, "--yes")
 		if code != 0 || !strings.Contains(stdout, c.says) {
 			t.Errorf("%s: status %d\n%s%s", c.claim, code, stdout, stderr)
 		}

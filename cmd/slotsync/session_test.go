@@ -17,14 +17,14 @@ import (
 // aSession is a session, and what people see of it.
 type aSession struct {
 	*session
-	log   *passes
+	log   *logged
 	told  *int // bytes of the log that warnings returned
 	stats *recorder
 }
 
 func openSession(t *testing.T, e env) aSession {
 	t.Helper()
-	log := newPasses()
+	log := newLogged()
 	cfg := loadOK(t, minimal(e))
 	m, r := recording(t)
 	s, err := newSession(cfg, newLog(&screen{w: log}, cfg), m, nil)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,22 +17,6 @@ import (
 
 	"github.com/slotsync/slotsync/cmd/mini/world"
 )
-
-// call runs the program in the world as a user would type it. Without WIW_KEY, which no command here needs.
-func call(t *testing.T, w *world.World, settings map[string]string, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	env := w.Env()
-	delete(env, "WIW_KEY")
-	maps.Copy(env, settings)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	var out, log bytes.Buffer
-	err := run(ctx, args, func(name string) string { return env[name] }, &out, &log)
-	if err != nil {
-		fmt.Fprintln(&log, "slotsync:", err)
-	}
-	return out.String(), log.String(), exitCode(err)
-}
 
 // shown parses what tail printed.
 func shown(t *testing.T, out string) []map[string]any {

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -423,92 +419,12 @@ func TestMetricsGoWhereTheSettingsSay(t *testing.T) {
 	}
 }
 
-// running is the program at work as a loop.
-type running struct {
-	t     *testing.T
-	stop  func()
-	ended chan struct{} // closed when it has ended, with err
-	err   error
-
-	mu    sync.Mutex    // guards all below
-	log   bytes.Buffer  // what it has said
-	grown chan struct{} // closed when log grows
-}
-
-// inLoop starts the program, which runs until stop or, at the latest, the end of the test.
-func inLoop(t *testing.T, w *world.World, settings env, args ...string) *running {
-	t.Helper()
-	all := env(w.Env())
-	maps.Copy(all, settings)
-	ctx, stop := context.WithCancel(t.Context())
-	r := &running{t: t, stop: stop, ended: make(chan struct{}), grown: make(chan struct{})}
-	go func() {
-		defer close(r.ended)
-		r.err = run(ctx, args, all.get, io.Discard, r)
-	}()
-	t.Cleanup(func() {
-		stop()
-		<-r.ended
-	})
-	return r
-}
-
-// Write keeps what is logged.
-func (r *running) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	close(r.grown)
-	r.grown = make(chan struct{})
-	return r.log.Write(p)
-}
-
-// said waits until the log has the text n times, and returns when each of these lines was written.
-func (r *running) said(text string, n int) []time.Time {
-	r.t.Helper()
-	patience := time.After(30 * time.Second)
-	for {
-		r.mu.Lock()
-		log, grown := r.log.String(), r.grown
-		r.mu.Unlock()
-		var times []time.Time
-		for line := range strings.Lines(log) {
-			var entry struct{ Time time.Time }
-			if strings.Contains(line, text) && json.Unmarshal([]byte(line), &entry) == nil {
-				times = append(times, entry.Time)
-			}
-		}
-		if len(times) >= n {
-			return times
-		}
-		select {
-		case <-grown:
-		case <-r.ended:
-			r.t.Fatalf("ended with %v, want %d times %q in\n%s", r.err, n, text, log)
-		case <-patience:
-			r.t.Fatalf("want %d times %q in\n%s", n, text, log)
-		}
-	}
-}
-
-// end waits for the end and returns the exit code.
-func (r *running) end() int {
-	r.t.Helper()
-	select {
-	case <-r.ended:
-	case <-time.After(30 * time.Second):
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.t.Fatalf("it does not end:\n%s", r.log.String())
-	}
-	return exitCode(r.err)
-}
-
 func TestTheLoopFollowsItsSettings(t *testing.T) {
 	t.Parallel()
 	t.Run("SYNC_SLEEP_PERIOD_SECONDS lies between two passes", func(t *testing.T) {
 		t.Parallel()
-		r := inLoop(t, start(t, world.Options{Shifts: 20}), env{"SYNC_SLEEP_PERIOD_SECONDS": "1"})
-		done := r.said(`"msg":"pass done"`, 2)
+		r := loop(t, in(start(t, world.Options{Shifts: 20}), env{"SYNC_SLEEP_PERIOD_SECONDS": "1"}))
+		done := r.until(t, `"msg":"pass done"`, 2)
 		if between := done[1].Sub(done[0]); between < time.Second || between > 6*time.Second {
 			t.Errorf("got %s between two passes, want one second", between)
 		}
@@ -522,37 +438,37 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 			sent <- struct{}{}
 			return nil, nil, true // and is never answered
 		})
-		r := inLoop(t, w, env{"STOP_TIMEOUT": "6s"})
+		r := loop(t, in(w, env{"STOP_TIMEOUT": "6s"}))
 		<-sent
 		r.stop()
-		r.end()
-		asked, gone := r.said(`"msg":"stopping`, 1), r.said(`"msg":"stopped"`, 1)
+		r.end(t)
+		asked, gone := r.until(t, `"msg":"stopping`, 1), r.until(t, `"msg":"stopped"`, 1)
 		// Two thirds are for what is in hand. Kafka would be waited for, for longer.
 		if took := gone[0].Sub(asked[0]); took < 3900*time.Millisecond || took > 9*time.Second {
-			t.Errorf("the stop took %s, want 4 s\n%s", took, r.log.String())
+			t.Errorf("the stop took %s, want 4 s\n%s", took, r.String())
 		}
 	})
 	t.Run("a stop that cannot give the lease back is a stop", func(t *testing.T) {
 		t.Parallel()
 		w := start(t, world.Options{Shifts: 20})
-		r := inLoop(t, w, nil)
-		r.said(`"msg":"pass done"`, 1)
+		r := loop(t, in(w, nil))
+		r.until(t, `"msg":"pass done"`, 1)
 		w.Redis.SetError("LOADING Redis is loading the dataset in memory")
 		r.stop()
-		if code := r.end(); code != 0 {
+		if code := r.end(t); code != 0 {
 			t.Errorf("got exit %d, want 0: %v", code, r.err)
 		}
-		r.said(`the lease was not given back, and ends by itself`, 1)
+		r.until(t, `the lease was not given back, and ends by itself`, 1)
 		w.Redis.SetError("")
 	})
 	t.Run("the start is told to metrics", func(t *testing.T) {
 		t.Parallel()
 		server := receive(t)
 		host, port, _ := net.SplitHostPort(server.conn.LocalAddr().String())
-		r := inLoop(t, start(t, world.Options{Shifts: 20}), env{"STATSD_HOST": host, "STATSD_PORT": port})
-		r.said(`"msg":"pass done"`, 1)
+		r := loop(t, in(start(t, world.Options{Shifts: 20}), env{"STATSD_HOST": host, "STATSD_PORT": port}))
+		r.until(t, `"msg":"pass done"`, 1)
 		r.stop()
-		if code := r.end(); code != 0 {
+		if code := r.end(t); code != 0 {
 			t.Errorf("got exit %d, want 0: %v", code, r.err)
 		}
 		if got := strings.Join(server.lines(t, 2), "\n"); !strings.Contains(got, ":slot_sync is starting|") {
@@ -565,9 +481,9 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 		w.Kafka.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			return req.ResponseKind(), nil, true // once, and without an id
 		})
-		r := inLoop(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "1"})
-		r.said("find the kafka cluster", 1)
-		r.said(`"msg":"pass done"`, 1)
+		r := loop(t, in(w, env{"SYNC_SLEEP_PERIOD_SECONDS": "1"}))
+		r.until(t, "find the kafka cluster", 1)
+		r.until(t, `"msg":"pass done"`, 1)
 	})
 	t.Run("a stop before the end of the only pass is a job not done, and no failure", func(t *testing.T) {
 		t.Parallel()
@@ -577,14 +493,14 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 			close(asked)
 			<-r.Context().Done()
 		})
-		r := inLoop(t, w, nil, "--once")
+		r := loop(t, in(w, nil), "--once")
 		<-asked
 		r.stop()
-		if code := r.end(); code != 1 {
+		if code := r.end(t); code != 1 {
 			t.Errorf("got exit %d, want 1: %v", code, r.err)
 		}
 		var told []string
-		for line := range strings.Lines(r.log.String()) {
+		for line := range strings.Lines(r.String()) {
 			var entry struct{ Msg, Level string }
 			if err := json.Unmarshal([]byte(line), &entry); err != nil {
 				t.Error(err)
@@ -599,8 +515,8 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 	t.Run("another cluster ends it, even if there is nothing to publish", func(t *testing.T) {
 		t.Parallel()
 		w := start(t, world.Options{Shifts: 20})
-		r := inLoop(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "3"}) // by then nothing is left of the old connections
-		r.said(`"msg":"pass done"`, 1)
+		r := loop(t, in(w, env{"SYNC_SLEEP_PERIOD_SECONDS": "3"})) // by then nothing is left of the old connections
+		r.until(t, `"msg":"pass done"`, 1)
 		_, port, _ := net.SplitHostPort(w.Kafka.Addrs[0])
 		at, _ := strconv.Atoi(port)
 		w.Kafka.Close()
@@ -609,10 +525,10 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Kafka = other
-		if code := r.end(); code != 1 || !errors.Is(r.err, publish.ErrOtherCluster) {
+		if code := r.end(t); code != 1 || !errors.Is(r.err, publish.ErrOtherCluster) {
 			t.Errorf("got %v, exit %d, want %v, exit 1", r.err, code, publish.ErrOtherCluster)
 		}
-		if log := r.log.String(); strings.Count(log, "brokers belong to another cluster") != 1 {
+		if log := r.String(); strings.Count(log, "brokers belong to another cluster") != 1 {
 			t.Errorf("got\n%s\nwant the reason in it, once", log)
 		}
 	})
