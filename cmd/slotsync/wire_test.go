@@ -512,6 +512,36 @@ func TestTheLoopFollowsItsSettings(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+	t.Run("once another worker has the lease, the broker is asked for nothing", func(t *testing.T) {
+		t.Parallel()
+		w := start(t, world.Options{Shifts: 20})
+		r := loop(t, in(w, env{"SYNC_SLEEP_PERIOD_SECONDS": "3600"}))
+		r.until(t, good, 1)
+		for _, key := range w.Redis.Keys() {
+			if strings.HasSuffix(key, ":lease") {
+				w.Redis.HSet(key, "owner", "another", "name", "host-2")
+			}
+		}
+		r.until(t, "standing by", 1)
+		asked := make(chan int16, 100)
+		<-time.After(time.Second) // for what was under way
+		w.Kafka.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
+			w.Kafka.KeepControl()
+			select {
+			case asked <- req.Key():
+			default:
+			}
+			return nil, nil, false
+		})
+		<-time.After(4 * time.Second) // the library asks for news every two
+		if n := len(asked); n > 0 {
+			t.Errorf("the broker was asked %d times, first with %s", n, kmsg.NameForKey(<-asked))
+		}
+		consume(t, w)
+		if len(asked) == 0 {
+			t.Error("no request was counted, so the test shows nothing")
+		}
+	})
 	t.Run("another cluster ends it, even if there is nothing to publish", func(t *testing.T) {
 		t.Parallel()
 		w := start(t, world.Options{Shifts: 20})
