@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -55,6 +56,23 @@ func (d *dialer) close() {
 type openConn struct {
 	net.Conn
 	dialer *dialer
+	heard  [4]byte // the first bytes of the first answer
+	n      int     // how many of them came
+}
+
+// errHTTP keeps an answer in HTTP from being taken for a frame: its first four letters would be a length of 1.2 GB.
+var errHTTP = errors.New("it answers in HTTP: this is no Kafka broker")
+
+// Read is called by one goroutine at a time.
+func (c *openConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.n < len(c.heard) {
+		c.n += copy(c.heard[c.n:], p[:n])
+		if string(c.heard[:]) == "HTTP" {
+			return 0, errHTTP
+		}
+	}
+	return n, err
 }
 
 func (c *openConn) Close() error {
