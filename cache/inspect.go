@@ -119,6 +119,7 @@ type DestinationState struct {
 	Remembered int64         // shifts
 	Open       int64         // intents
 	Aside      int64         // versions of shifts that were set aside
+	Wanted     int64         // shifts that are to be published again and were not yet
 	Ends       map[int]int64 // partition to its highest acknowledged offset
 	Layout     shiftsync.Layout
 }
@@ -134,19 +135,19 @@ func (r *Redis) State(ctx context.Context) (*DestinationState, error) {
 	trip := r.client.Pipeline()
 	holder, ttl := trip.HGet(ctx, r.key.lease, "name"), trip.PTTL(ctx, r.key.lease)
 	shifts, intents, aside := trip.HLen(ctx, r.key.shifts), trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
-	layout := trip.HGetAll(ctx, r.key.layout)
+	wanted, layout := trip.HLen(ctx, r.key.wanted), trip.HGetAll(ctx, r.key.layout)
 	if _, err := trip.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("look at the destination: %w", explain(r.client, err))
 	}
 	// A lease that is not there comes first and would hide what went wrong behind it.
-	for _, cmd := range []redis.Cmder{ttl, shifts, intents, aside, layout} {
+	for _, cmd := range []redis.Cmder{ttl, shifts, intents, aside, wanted, layout} {
 		if err := cmd.Err(); err != nil {
 			return nil, fmt.Errorf("look at the destination: %w", explain(r.client, err))
 		}
 	}
 	s := &DestinationState{
 		Holder: holder.Val(), Remaining: max(ttl.Val(), 0),
-		Remembered: shifts.Val(), Open: intents.Val(), Aside: aside.Val(), Ends: ends,
+		Remembered: shifts.Val(), Open: intents.Val(), Aside: aside.Val(), Wanted: wanted.Val(), Ends: ends,
 	}
 	if s.Layout, err = layoutOf(layout.Val()); err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func TestNewEnough(t *testing.T) {
 
 func TestState(t *testing.T) {
 	onEach(t, func(t *testing.T, s *server) {
-		if got, err := s.store().State(t.Context()); err != nil || got.Holder != "" || got.Remembered+got.Open+got.Aside != 0 || len(got.Ends) != 0 {
+		if got, err := s.store().State(t.Context()); err != nil || got.Holder != "" || got.Remembered+got.Open+got.Aside+got.Wanted != 0 || len(got.Ends) != 0 {
 			t.Errorf("of nothing: got %+v, %v", got, err)
 		}
 		r := s.atWork(t)
@@ -96,6 +96,7 @@ func TestState(t *testing.T) {
 		publish(t, r, 2, 1)
 		intend(t, r, intent(3, 77, 1))
 		remember(t, r, aside(4, 0, 1))
+		want(t, r, 5, 6, 7)
 		layout := shiftsync.Layout{Partitions: 6, Fixed: "murmur2", KeySchema: 11, Account: 5}
 		if err := r.Bind(t.Context(), worker, layout, false); err != nil {
 			t.Fatal(err)
@@ -103,7 +104,7 @@ func TestState(t *testing.T) {
 		before := s.dump(t)
 		looker := s.store()
 		got, err := looker.State(t.Context())
-		if err != nil || got.Holder != worker.Name || got.Remaining <= 0 || got.Remembered != 2 || got.Open != 1 || got.Aside != 1 || got.Layout != layout {
+		if err != nil || got.Holder != worker.Name || got.Remaining <= 0 || got.Remembered != 2 || got.Open != 1 || got.Aside != 1 || got.Wanted != 3 || got.Layout != layout {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		if want, _ := r.Ends(t.Context()); len(want) == 0 || !maps.Equal(got.Ends, want) {

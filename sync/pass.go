@@ -341,6 +341,12 @@ func (p *pass) publish(ctx context.Context, b *batch) error {
 		p.t.doubt.Store(true)
 		return nil
 	}
+	if !p.t.doubt.Load() { // a pass may last longer than the broker remembers an epoch
+		if err := p.Publisher.Renew(ctx); err != nil {
+			p.t.doubt.Store(true)
+			return p.withoutBroker(fmt.Errorf("renew epoch: %w", err))
+		}
+	}
 	b.records = b.records[:0]
 	for i := range b.intents {
 		b.records = append(b.records, b.intents[i].Record)

@@ -553,6 +553,45 @@ func TestAnOutageIsCollectedThroughBehindALostClaim(t *testing.T) {
 	}
 }
 
+func TestTheEpochIsRenewedBetweenTheBatchesOfALongPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(2345, "A"))
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		p := &renewals{Publisher: i}
+		worker.Publisher = p
+		w.onSend = func() { <-time.After(time.Hour) }
+		if _, err := worker.RunOnce(t.Context()); err == nil {
+			if p.longest > time.Hour {
+				t.Errorf("there were %s between two renewals", p.longest)
+			}
+		} else {
+			t.Error(err)
+		}
+		if p.n < 5 {
+			t.Errorf("%d renewals in a pass of five batches", p.n)
+		}
+	})
+}
+
+// renewals counts how often the epoch may be renewed, and the longest time without.
+type renewals struct {
+	shiftsync.Publisher
+	n       int
+	last    time.Time
+	longest time.Duration
+}
+
+func (r *renewals) Renew(ctx context.Context) error {
+	r.n++
+	if !r.last.IsZero() {
+		r.longest = max(r.longest, time.Since(r.last))
+	}
+	r.last = time.Now()
+	return r.Publisher.Renew(ctx)
+}
+
 func TestNothingOfAForeignAccountIsNoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

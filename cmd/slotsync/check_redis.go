@@ -1,10 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/slotsync/slotsync/cache"
+	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
 func redisChecks() []check {
@@ -202,10 +206,20 @@ func judgeLease(w *facts) finding {
 
 func judgeRemembered(w *facts) finding {
 	s := w.redis.state
+	seen := counted(int(s.Remembered), "shift") + ", and " + grouped(int(s.Aside)) + " set aside"
 	if s.Remembered == 0 && s.Aside == 0 {
-		return ok("none: the first pass publishes the whole window")
+		seen = "none: the next pass publishes the whole window"
 	}
-	return ok("%s shifts, and %s set aside", grouped(int(s.Remembered)), grouped(int(s.Aside)))
+	if s.Wanted > 0 {
+		seen += "; " + wantedAgain(s)
+	}
+	return ok("%s", seen)
+}
+
+// wantedAgain says how much of what --republish asked for is still to come, and how it does.
+func wantedAgain(s *cache.DestinationState) string {
+	return fmt.Sprintf("%s wanted again: a pass publishes those in its window, and reads the others one by one, up to %d",
+		counted(int(s.Wanted), "shift"), shiftsync.WantedBatch)
 }
 
 func judgeIntents(w *facts) finding {

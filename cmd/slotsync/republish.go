@@ -97,7 +97,7 @@ func republish(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Wri
 	}
 	fmt.Fprintf(stdout, "%s to publish again", counted(len(ids), "shift"))
 	if over > 0 {
-		fmt.Fprintf(stdout, ", of which %s ended before the window: they are read one by one, %d a pass", grouped(over), shiftsync.WantedBatch)
+		fmt.Fprintf(stdout, ", at least %s outside the window, which are read one by one, %d a pass", grouped(over), shiftsync.WantedBatch)
 	}
 	fmt.Fprintln(stdout)
 	if !cfg.Yes {
@@ -114,11 +114,11 @@ func republish(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Wri
 	switch {
 	case err != nil:
 		log.Debug("redis", "err", err)
-		fmt.Fprintln(stdout, "forgotten: whoever holds the lease publishes them on its next pass")
+		fmt.Fprintln(stdout, "forgotten: they are wanted again by whoever holds the lease")
 	case state.Holder == "":
-		fmt.Fprintln(stdout, "forgotten: no worker holds the lease now, the next one publishes them")
+		fmt.Fprintf(stdout, "forgotten; %s\nno worker holds the lease now\n", wantedAgain(state))
 	default:
-		fmt.Fprintf(stdout, "forgotten: %s holds the lease and publishes them on its next pass\n", state.Holder)
+		fmt.Fprintf(stdout, "forgotten; %s\n%s holds the lease\n", wantedAgain(state), state.Holder)
 	}
 	return nil
 }
@@ -141,8 +141,9 @@ func openStore(ctx context.Context, cfg *config, log *slog.Logger) (store *cache
 	return newStore(cfg, redis, cluster), redis.Close, nil
 }
 
-// choose returns the ids that are selected, and how many of them are known to have ended before the window begins. Of
-// ids that were named all are selected, of others those that are remembered.
+// choose returns the ids that are selected, and how many of them are known to have ended before the window begins; of
+// those that begin behind it nothing is known, nor of those that are not remembered. Of ids that were named all are
+// selected, of others those that are remembered.
 func choose(ctx context.Context, store *cache.Redis, which selection, begin time.Time) (ids []int64, over int, err error) {
 	err = store.Remembered(ctx, func(id int64, end time.Time) error {
 		switch {
