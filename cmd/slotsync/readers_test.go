@@ -277,7 +277,7 @@ func readWithPython(t *testing.T, s servers) []record {
 }
 
 func readWithJava(t *testing.T, s servers) []record {
-	need(t, "java", "apt-get install default-jre-headless")
+	need(t, "javac", "apt-get install default-jdk-headless")
 	need(t, "mvn", "apt-get install maven")
 	dir := t.TempDir()
 	for name, schema := range map[string]string{"key": oldKey("long"), "slot": schemas.Value2018(oldNamespace)} {
