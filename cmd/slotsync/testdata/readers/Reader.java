@@ -16,12 +16,16 @@ import org.apache.avro.io.DecoderFactory;
 import org.apache.avro.specific.SpecificDatumReader;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import uk.london.quiqup.slots.Key;
 import uk.london.quiqup.slots.slot;
 
-/** Reads a topic up to its end, as a consumer does that was built for slot_sync, and prints each record as a line of JSON. */
+/**
+ * Reads a topic up to its end, as a consumer does that was built for slot_sync, and prints each record as a line of JSON.
+ * Records have to be where a producer in Java puts them.
+ */
 public final class Reader {
   private final String registry;
   private final Map<Integer, Schema> writers = new HashMap<>();
@@ -42,6 +46,10 @@ public final class Reader {
       Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
       while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
         for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofSeconds(1))) {
+          int java = BuiltInPartitioner.partitionForKey(record.key(), partitions.size());
+          if (record.partition() != java) {
+            throw new IllegalStateException("a producer in Java would have chosen partition " + java + " in the place of " + record.partition());
+          }
           reader.print(record);
         }
       }
