@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 IMAGE       ?= slotsync
 
-.PHONY: help demo test check bench fuzz test-stack build image
+.PHONY: help demo test check bench fuzz stack stack-down test-stack build image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +28,15 @@ bench: ## all benchmarks
 fuzz: ## each fuzz test for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
-test-stack: ## all tests, with a real Redis for those that know what to do with one (needs redis-server)
-	.ci/stack go test -count=1 -p 1 ./... # one package at a time: a test makes Redis run short of memory
+stack: ## real Redis, Kafka and registry on loopback, until make stack-down (needs Java, Maven and redis-server)
+	@deploy/stack/stack up
+
+stack-down: ## ends what make stack started
+	@deploy/stack/stack down
+
+test-stack: ## all tests, and those against a stack of their own, which must not be missing (needs what .ci/run installs)
+	@SLOTSYNC_TEST_STACK=1 deploy/stack/stack run \
+		go test -count=1 -p 1 ./... # one package at a time: a test makes Redis run short of memory
 
 build: ## bin/slotsync
 	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync

@@ -37,9 +37,21 @@ func (s *server) key(name string) string { return "slotsync:{" + s.destination +
 func onEach(t *testing.T, test func(t *testing.T, s *server)) {
 	t.Helper()
 	t.Run("miniredis", func(t *testing.T) { test(t, inProcess(t)) })
-	if url := os.Getenv("SLOTSYNC_TEST_REDIS"); url != "" {
-		t.Run("real", func(t *testing.T) { test(t, outside(t, url)) })
+	t.Run("real", func(t *testing.T) { test(t, outside(t, fromStack(t, "SLOTSYNC_TEST_REDIS"))) })
+}
+
+// fromStack is what the stack says of itself. Where there is none the test is not run, but make test-stack promises one.
+func fromStack(t *testing.T, variable string) string {
+	t.Helper()
+	at := os.Getenv(variable)
+	switch {
+	case at != "":
+	case os.Getenv("SLOTSYNC_TEST_STACK") != "":
+		t.Fatalf("%s is not set: nothing may be missing under SLOTSYNC_TEST_STACK", variable)
+	default:
+		t.Skip("there are no real servers: make test-stack starts them")
 	}
+	return at
 }
 
 func inProcess(tb testing.TB) *server {

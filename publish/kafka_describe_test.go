@@ -82,7 +82,7 @@ func rights(more ...kfake.ACL) []kfake.ACL {
 }
 
 // keysSeen notes the keys of all requests that a cluster gets.
-func keysSeen(c *publishtest.Kafka) func() map[int16]int {
+func keysSeen(c *cluster) func() map[int16]int {
 	var mu sync.Mutex // guards seen
 	seen := map[int16]int{}
 	c.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -243,51 +243,57 @@ func TestWhatCannotBeFoundOutIsNotTold(t *testing.T) {
 
 // A worker is at work while somebody looks. It must not be fenced by that, nor may anything be written.
 func TestLookingLeavesTheEpochAlone(t *testing.T) {
-	t.Parallel()
-	c := startKafka(t, publishtest.KafkaOptions{Partitions: 2})
-	worker := startProducer(t, c, fenced)
-	mustPublish(t, worker, versions("a"))
-	seen := keysSeen(c)
-	before := len(seen())
-	looker := newProducer(t, c, fenced)
-	for range 3 {
-		if d := looker.Describe(t.Context()); !d.Reached() {
-			t.Fatal("not reached")
+	onEachKafka(t, publishtest.KafkaOptions{Partitions: 2}, func(t *testing.T, c *cluster) {
+		worker := startProducer(t, c, c.fenced())
+		mustPublish(t, worker, versions("a"))
+		var seen func() map[int16]int
+		if !c.real() {
+			seen = keysSeen(c)
 		}
-		if got, err := looker.FenceRight(t.Context()); got != publish.Granted || err != nil {
-			t.Fatalf("got %v, %v", got, err)
+		looker := newProducer(t, c, c.fenced())
+		for range 3 {
+			if d := looker.Describe(t.Context()); !d.Reached() {
+				t.Fatal("not reached")
+			}
+			if got, err := looker.FenceRight(t.Context()); got != publish.Granted || err != nil {
+				t.Fatalf("got %v, %v", got, err)
+			}
+			if _, err := looker.TopicSettings(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := looker.FenceMemory(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, err := looker.TopicSettings(t.Context()); err != nil {
-			t.Fatal(err)
+		if c.real() {
+			// only the stand-in tells what it was asked
+		} else if got := seen(); len(got) == 0 || got[int16(kmsg.InitProducerID)] != 0 || got[int16(kmsg.Produce)] != 0 || got[int16(kmsg.AddPartitionsToTxn)] != 0 {
+			t.Errorf("requests by key: %v", got)
 		}
-		if _, err := looker.FenceMemory(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := seen(); len(got) <= before || got[int16(kmsg.InitProducerID)] != 0 || got[int16(kmsg.Produce)] != 0 || got[int16(kmsg.AddPartitionsToTxn)] != 0 {
-		t.Errorf("requests by key: %v", got)
-	}
-	mustPublish(t, worker, versions("b")) // fails if the worker was fenced
+		mustPublish(t, worker, versions("b")) // fails if the worker was fenced
+	})
 }
 
 func TestCreateTopic(t *testing.T) {
-	t.Parallel()
-	c := startKafka(t, publishtest.KafkaOptions{Topic: "another"})
-	k := newProducer(t, c, fenced)
-	if d := k.Describe(t.Context()); !errors.Is(d.Topic, publish.ErrNoTopic) {
-		t.Errorf("before: got %v", d.Topic)
-	}
-	if created, err := k.CreateTopic(t.Context(), 5, 1); !created || err != nil {
-		t.Fatalf("got %v, %v", created, err)
-	}
-	s, err := k.TopicSettings(t.Context())
-	if d := k.Describe(t.Context()); d.Topic != nil || len(d.Partitions) != 5 || err != nil || strings.Join(s.Cleanup, ",") != "compact" {
-		t.Errorf("got %+v, %+v, %v", d, s, err)
-	}
-	if created, err := k.CreateTopic(t.Context(), 9, 1); created || err != nil {
-		t.Errorf("again: got %v, %v", created, err)
-	}
-	if d := k.Describe(t.Context()); len(d.Partitions) != 5 {
-		t.Errorf("it was changed: %+v", d.Partitions)
-	}
+	onEachKafka(t, publishtest.KafkaOptions{}, func(t *testing.T, c *cluster) {
+		c.topic = unique()
+		c.deleteAfter(t)
+		k := newProducer(t, c, c.fenced())
+		if d := k.Describe(t.Context()); !errors.Is(d.Topic, publish.ErrNoTopic) {
+			t.Errorf("before: got %v", d.Topic)
+		}
+		if created, err := k.CreateTopic(t.Context(), 5, 1); !created || err != nil {
+			t.Fatalf("got %v, %v", created, err)
+		}
+		s, err := k.TopicSettings(t.Context())
+		if d := k.Describe(t.Context()); d.Topic != nil || len(d.Partitions) != 5 || err != nil || strings.Join(s.Cleanup, ",") != "compact" {
+			t.Errorf("got %+v, %+v, %v", d, s, err)
+		}
+		if created, err := k.CreateTopic(t.Context(), 9, 1); created || err != nil {
+			t.Errorf("again: got %v, %v", created, err)
+		}
+		if d := k.Describe(t.Context()); len(d.Partitions) != 5 {
+			t.Errorf("it was changed: %+v", d.Partitions)
+		}
+	})
 }

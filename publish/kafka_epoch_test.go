@@ -324,7 +324,7 @@ func TestABatchInDoubtIsSettledBeforeANewProducerID(t *testing.T) {
 }
 
 // freshProducer returns a producer id that the broker has given to nobody.
-func freshProducer(t *testing.T, c *publishtest.Kafka) int64 {
+func freshProducer(t *testing.T, c *cluster) int64 {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs...))
 	if err != nil {
@@ -342,7 +342,7 @@ func freshProducer(t *testing.T, c *publishtest.Kafka) int64 {
 func TestUnfenced(t *testing.T) {
 	t.Parallel()
 	// doubtful returns a producer whose batch with the value "a" was not answered and did not arrive.
-	doubtful := func(t *testing.T) (*publishtest.Kafka, *publish.Kafka, *kfake.FaultHandle) {
+	doubtful := func(t *testing.T) (*cluster, *publish.Kafka, *kfake.FaultHandle) {
 		c := startKafka(t, publishtest.KafkaOptions{})
 		k := startProducer(t, c, publish.KafkaOptions{Limit: 500 * time.Millisecond})
 		mustPublish(t, k, versions("1", "2", "3"))

@@ -31,7 +31,14 @@ import (
 
 const topic = "shifts"
 
-func startKafka(t testing.TB, o publishtest.KafkaOptions) *publishtest.Kafka {
+// cluster is one to test on, with a topic of the test's own.
+type cluster struct {
+	*publishtest.Kafka // that runs inside the process; nil: it is a real one
+	Addrs              []string
+	topic              string
+}
+
+func startKafka(t testing.TB, o publishtest.KafkaOptions) *cluster {
 	t.Helper()
 	if o.Topic == "" {
 		o.Topic = topic
@@ -41,16 +48,16 @@ func startKafka(t testing.TB, o publishtest.KafkaOptions) *publishtest.Kafka {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c
+	return &cluster{c, c.Addrs, o.Topic}
 }
 
 // newProducer returns a producer that has not begun.
-func newProducer(t testing.TB, c *publishtest.Kafka, o publish.KafkaOptions) *publish.Kafka {
+func newProducer(t testing.TB, c *cluster, o publish.KafkaOptions) *publish.Kafka {
 	t.Helper()
 	if o.Limit == 0 {
 		o.Limit = 10 * time.Second
 	}
-	k, err := publish.NewKafka(c.Addrs, topic, o)
+	k, err := publish.NewKafka(c.Addrs, c.topic, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +66,7 @@ func newProducer(t testing.TB, c *publishtest.Kafka, o publish.KafkaOptions) *pu
 }
 
 // startProducer returns one that has taken over.
-func startProducer(t testing.TB, c *publishtest.Kafka, o publish.KafkaOptions) *publish.Kafka {
+func startProducer(t testing.TB, c *cluster, o publish.KafkaOptions) *publish.Kafka {
 	t.Helper()
 	k := newProducer(t, c, o)
 	if err := k.Begin(t.Context(), true); err != nil {
@@ -117,11 +124,11 @@ func mustPublish(t testing.TB, k *publish.Kafka, records []shiftsync.Record) []s
 	return outcomes
 }
 
-func read(t testing.TB, c *publishtest.Kafka) []publishtest.Message {
+func read(t testing.TB, c *cluster) []publishtest.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	got, err := publishtest.ReadAll(ctx, c.Addrs, topic)
+	got, err := publishtest.ReadAll(ctx, c.Addrs, c.topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +143,7 @@ func values(messages []publishtest.Message) []string {
 	return got
 }
 
-func wantLog(t testing.TB, c *publishtest.Kafka, want ...string) {
+func wantLog(t testing.TB, c *cluster, want ...string) {
 	t.Helper()
 	if got := values(read(t, c)); !slices.Equal(got, want) {
 		t.Errorf("the log holds %q, want %q", got, want)
@@ -149,7 +156,7 @@ type requests[T kmsg.Request] struct {
 	seen []T
 }
 
-func watch[T kmsg.Request](c *publishtest.Kafka, key kmsg.Key) *requests[T] {
+func watch[T kmsg.Request](c *cluster, key kmsg.Key) *requests[T] {
 	w := &requests[T]{}
 	c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.mu.Lock()
@@ -227,7 +234,7 @@ func TestWhatIsPublishedIsReadByOthers(t *testing.T) {
 }
 
 // wantDecoded reads with the library that the batches are sent with.
-func wantDecoded(t *testing.T, c *publishtest.Kafka, want int) {
+func wantDecoded(t *testing.T, c *cluster, want int) {
 	t.Helper()
 	transport := &kafka.Transport{}
 	defer transport.CloseIdleConnections()
@@ -320,22 +327,22 @@ func TestSequenceAfterTheLargestIsZero(t *testing.T) {
 }
 
 func TestLostAnswerRepeatsNothing(t *testing.T) {
-	t.Parallel()
-	c := startKafka(t, publishtest.KafkaOptions{})
-	proxy := publishtest.NewProxy()
-	t.Cleanup(proxy.Close)
-	k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id", Dial: proxy.Dial, Attempt: 200 * time.Millisecond})
-	mustPublish(t, k, versions("a0"))
-	held := proxy.Catch(publishtest.Answer, 0, 2)
-	outcomes := mustPublish(t, k, versions("a1", "b1"))
-	within(t, "answers held back", held.Caught())
-	if outcomes[0].Offset != 1 || outcomes[1].Offset != 2 {
-		t.Errorf("offsets %d and %d, want 1 and 2", outcomes[0].Offset, outcomes[1].Offset)
-	}
-	mustPublish(t, k, versions("a2"))
-	held.Release()
-	mustPublish(t, k, versions("a3"))
-	wantLog(t, c, "a0", "a1", "b1", "a2", "a3")
+	onEachKafka(t, publishtest.KafkaOptions{}, func(t *testing.T, c *cluster) {
+		proxy := publishtest.NewProxy()
+		t.Cleanup(proxy.Close)
+		k := startProducer(t, c, publish.KafkaOptions{TransactionalID: c.fenced().TransactionalID, Dial: proxy.Dial, Attempt: 200 * time.Millisecond})
+		mustPublish(t, k, versions("a0"))
+		held := proxy.Catch(publishtest.Answer, 0, 2)
+		outcomes := mustPublish(t, k, versions("a1", "b1"))
+		within(t, "answers held back", held.Caught())
+		if outcomes[0].Offset != 1 || outcomes[1].Offset != 2 {
+			t.Errorf("offsets %d and %d, want 1 and 2", outcomes[0].Offset, outcomes[1].Offset)
+		}
+		mustPublish(t, k, versions("a2"))
+		held.Release()
+		mustPublish(t, k, versions("a3"))
+		wantLog(t, c, "a0", "a1", "b1", "a2", "a3")
+	})
 }
 
 func TestRepeatedAttemptsSendTheSameBytes(t *testing.T) {

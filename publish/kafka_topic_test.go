@@ -96,6 +96,7 @@ func TestTopic(t *testing.T) {
 	t.Run("is named when it is missing, and not created", func(t *testing.T) {
 		t.Parallel()
 		c := startKafka(t, publishtest.KafkaOptions{Topic: "another"})
+		c.topic = topic
 		_, err := newProducer(t, c, fenced).Topic(t.Context())
 		if !errors.Is(err, publish.ErrNoTopic) || !strings.Contains(err.Error(), topic) || !strings.Contains(err.Error(), "create it") {
 			t.Errorf("error %v, want ErrNoTopic that names it and says what to do", err)

@@ -28,7 +28,7 @@ import (
 
 // newReader returns a reader of the cluster's topic beside a registry with our schemas: 1 the key, 2 the value, 3 the
 // value of slot_sync.
-func newReader(t testing.TB, c *publishtest.Kafka, o publish.KafkaOptions) (*publish.Reader, *srfake.Registry) {
+func newReader(t testing.TB, c *cluster, o publish.KafkaOptions) (*publish.Reader, *srfake.Registry) {
 	t.Helper()
 	fake := srfake.NewRegistry()
 	fake.SeedSchema("slots-key", 1, 1, sr.Schema{Schema: schemas.Key("slots")})
@@ -97,9 +97,9 @@ func notes(got []publish.Decoded) []string {
 }
 
 // client returns another producer than ours.
-func client(t testing.TB, c *publishtest.Kafka, o ...kgo.Opt) *kgo.Client {
+func client(t testing.TB, c *cluster, o ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Addrs...), kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner())}, o...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.Addrs...), kgo.DefaultProduceTopic(c.topic), kgo.RecordPartitioner(kgo.ManualPartitioner())}, o...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,50 +119,53 @@ func kgoRecord(r shiftsync.Record) *kgo.Record { return &kgo.Record{Key: r.Key, 
 func TestWhatIsPublishedIsReadBack(t *testing.T) {
 	for _, compression := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
 		t.Run(compression, func(t *testing.T) {
-			c := startKafka(t, publishtest.KafkaOptions{Partitions: 3})
-			k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id", Compression: compression})
-			if _, err := k.Topic(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			records := shiftRecords(t, "a", "b", "ü <\u2028> 😀", strings.Repeat("long ", 5000))
-			records = append(records, shiftsync.Record{ID: 9, Key: slices.Concat(records[0].Key[:5], []byte{18})})
-			outcomes := mustPublish(t, k, records)
-			r, _ := newReader(t, c, publish.KafkaOptions{})
-			got := follow(t, r, publish.Beginning())
-			if len(got) != len(records) {
-				t.Fatalf("got %d records, want %d", len(got), len(records))
-			}
-			for i, want := range records {
-				one, err := r.At(t.Context(), outcomes[i].Partition, outcomes[i].Offset)
-				if err != nil {
-					t.Fatal(err)
-				}
-				same := func(d publish.Decoded) bool { return d.Partition == one.Partition && d.Offset == one.Offset }
-				if n := slices.IndexFunc(got, same); n < 0 || !reflect.DeepEqual(got[n], one) {
-					t.Errorf("At and Follow differ: %v, %v", one, got)
-				}
-				id, ok := one.ID()
-				if !ok || id != want.ID || one.Tombstone != (want.Value == nil) || one.KeyBytes != len(want.Key) || one.ValueBytes != len(want.Value) {
-					t.Errorf("got %+v, want shift %d", one, want.ID)
-				}
-				if one.Headers["slotsync-pass"] != "pass" || len(one.Headers["slotsync-hash"]) != 32 {
-					t.Errorf("got headers %q", one.Headers)
-				}
-				if age := time.Since(one.Time); age < -time.Second || age > time.Minute {
-					t.Errorf("got the time %s", one.Time)
-				}
-				if want.Value == nil {
-					continue
-				}
-				var shown map[string]any
-				if err := json.Unmarshal([]byte(asJSON(t, decode(t, schemas.Value("slots"), want.Value))), &shown); err != nil {
-					t.Fatal(err)
-				}
-				if got, want := asJSON(t, one.Value), asJSON(t, shown); got != want {
-					t.Errorf("got  %s\nwant %s", got, want)
-				}
-			}
+			onEachKafka(t, publishtest.KafkaOptions{Partitions: 3}, func(t *testing.T, c *cluster) { readBack(t, c, compression) })
 		})
+	}
+}
+
+func readBack(t *testing.T, c *cluster, compression string) {
+	k := startProducer(t, c, publish.KafkaOptions{TransactionalID: c.fenced().TransactionalID, Compression: compression})
+	if _, err := k.Topic(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	records := shiftRecords(t, "a", "b", "ü <\u2028> 😀", strings.Repeat("long ", 5000))
+	records = append(records, shiftsync.Record{ID: 9, Key: slices.Concat(records[0].Key[:5], []byte{18})})
+	outcomes := mustPublish(t, k, records)
+	r, _ := newReader(t, c, publish.KafkaOptions{})
+	got := follow(t, r, publish.Beginning())
+	if len(got) != len(records) {
+		t.Fatalf("got %d records, want %d", len(got), len(records))
+	}
+	for i, want := range records {
+		one, err := r.At(t.Context(), outcomes[i].Partition, outcomes[i].Offset)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := func(d publish.Decoded) bool { return d.Partition == one.Partition && d.Offset == one.Offset }
+		if n := slices.IndexFunc(got, same); n < 0 || !reflect.DeepEqual(got[n], one) {
+			t.Errorf("At and Follow differ: %v, %v", one, got)
+		}
+		id, ok := one.ID()
+		if !ok || id != want.ID || one.Tombstone != (want.Value == nil) || one.KeyBytes != len(want.Key) || one.ValueBytes != len(want.Value) {
+			t.Errorf("got %+v, want shift %d", one, want.ID)
+		}
+		if one.Headers["slotsync-pass"] != "pass" || len(one.Headers["slotsync-hash"]) != 32 {
+			t.Errorf("got headers %q", one.Headers)
+		}
+		if age := time.Since(one.Time); age < -time.Second || age > time.Minute {
+			t.Errorf("got the time %s", one.Time)
+		}
+		if want.Value == nil {
+			continue
+		}
+		var shown map[string]any
+		if err := json.Unmarshal([]byte(asJSON(t, decode(t, schemas.Value("slots"), want.Value))), &shown); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := asJSON(t, one.Value), asJSON(t, shown); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }
 
@@ -265,25 +268,26 @@ func TestAStopWhileTheRegistryHangsSaysNothingOfTheSchema(t *testing.T) {
 }
 
 func TestControlBatchesAreStepped(t *testing.T) {
-	c := startKafka(t, publishtest.KafkaOptions{})
-	cl := client(t, c, kgo.TransactionalID("other"))
-	for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
-		if err := cl.BeginTransaction(); err != nil {
-			t.Fatal(err)
+	onEachKafka(t, publishtest.KafkaOptions{}, func(t *testing.T, c *cluster) {
+		cl := client(t, c, kgo.TransactionalID("other "+c.topic))
+		for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+			if err := cl.BeginTransaction(); err != nil {
+				t.Fatal(err)
+			}
+			produce(t, cl, kgoRecord(shiftRecord(t, 1, "in a transaction", schemas.Value("slots"))))
+			if err := cl.EndTransaction(t.Context(), end); err != nil {
+				t.Fatal(err)
+			}
 		}
-		produce(t, cl, kgoRecord(shiftRecord(t, 1, "in a transaction", schemas.Value("slots"))))
-		if err := cl.EndTransaction(t.Context(), end); err != nil {
-			t.Fatal(err)
+		// Offsets 1 and 3 are control records, and 3 is the last of the log.
+		r, _ := newReader(t, c, publish.KafkaOptions{})
+		if got, want := offsets(follow(t, r, publish.Beginning())), []int64{0, 2}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
 		}
-	}
-	// Offsets 1 and 3 are control records, and 3 is the last of the log.
-	r, _ := newReader(t, c, publish.KafkaOptions{})
-	if got, want := offsets(follow(t, r, publish.Beginning())), []int64{0, 2}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if _, err := r.At(t.Context(), 0, 1); !errors.Is(err, publish.ErrGone) {
-		t.Errorf("a control record: got %v, want ErrGone", err)
-	}
+		if _, err := r.At(t.Context(), 0, 1); !errors.Is(err, publish.ErrGone) {
+			t.Errorf("a control record: got %v, want ErrGone", err)
+		}
+	})
 }
 
 func TestWhatCompactionTookIsGone(t *testing.T) {
@@ -308,86 +312,90 @@ func TestWhatCompactionTookIsGone(t *testing.T) {
 }
 
 func TestWhereThereIsNothing(t *testing.T) {
-	c := startKafka(t, publishtest.KafkaOptions{})
-	mustPublish(t, startProducerOf(t, c), shiftRecords(t, "a", "b"))
-	r, _ := newReader(t, c, publish.KafkaOptions{Limit: 3 * time.Second})
-	for _, at := range []struct {
-		partition int
-		offset    int64
-		gone      bool
-	}{{0, -1, true}, {0, -2, true}, {0, 2, true}, {0, 1 << 40, true}, {1, 0, false}} {
-		_, err := r.At(t.Context(), at.partition, at.offset)
-		if err == nil || errors.Is(err, publish.ErrGone) != at.gone {
-			t.Errorf("partition %d, offset %d: got %v", at.partition, at.offset, err)
+	onEachKafka(t, publishtest.KafkaOptions{}, func(t *testing.T, c *cluster) {
+		mustPublish(t, startProducerOf(t, c), shiftRecords(t, "a", "b"))
+		r, _ := newReader(t, c, publish.KafkaOptions{Limit: 3 * time.Second})
+		for _, at := range []struct {
+			partition int
+			offset    int64
+			gone      bool
+		}{{0, -1, true}, {0, -2, true}, {0, 2, true}, {0, 1 << 40, true}, {1, 0, false}} {
+			_, err := r.At(t.Context(), at.partition, at.offset)
+			if err == nil || errors.Is(err, publish.ErrGone) != at.gone {
+				t.Errorf("partition %d, offset %d: got %v", at.partition, at.offset, err)
+			}
 		}
-	}
+	})
 }
 
 // startProducerOf returns a producer that knows the topic and has begun.
-func startProducerOf(t testing.TB, c *publishtest.Kafka) *publish.Kafka {
+func startProducerOf(t testing.TB, c *cluster) *publish.Kafka {
 	t.Helper()
-	k := startProducer(t, c, publish.KafkaOptions{TransactionalID: "id"})
+	k := startProducer(t, c, c.fenced())
 	if _, err := k.Topic(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
+// more than are read at once
 func TestStarts(t *testing.T) {
-	c := startKafka(t, publishtest.KafkaOptions{Partitions: 40}) // more than are read at once
-	cl := client(t, c)
-	began := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
-	const n = 20 // each in a partition of its own, which are more than are read at once, too
-	var all []string
-	for i := range n {
-		rec := kgoRecord(shiftRecord(t, 1, fmt.Sprintf("%02d", i), schemas.Value("slots")))
-		rec.Timestamp, rec.Partition = began.Add(time.Duration(i)*time.Minute), int32(2*i)
-		produce(t, cl, rec)
-		all = append(all, fmt.Sprintf("%02d", i))
-	}
-	r, _ := newReader(t, c, publish.KafkaOptions{})
-	for _, s := range []struct {
-		claim string
-		from  publish.Start
-		want  []string
-	}{
-		{"the beginning", publish.Beginning(), all},
-		{"the end", publish.End(), nil},
-		{"a time", publish.Since(began.Add(5*time.Minute - time.Second)), all[5:]},
-		{"the time of a record", publish.Since(began.Add(19 * time.Minute)), all[19:]},
-		{"a time behind all", publish.Since(began.Add(20 * time.Minute)), nil},
-		{"a time before all clocks", publish.Since(time.Time{}), all},
-	} {
-		got := notes(follow(t, r, s.from))
-		slices.Sort(got)
-		if !slices.Equal(got, s.want) {
-			t.Errorf("%s: got %v, want %v", s.claim, got, s.want)
+	onEachKafka(t, publishtest.KafkaOptions{Partitions: 40}, func(t *testing.T, c *cluster) {
+		cl := client(t, c)
+		began := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+		const n = 20 // each in a partition of its own, which are more than are read at once, too
+		var all []string
+		for i := range n {
+			rec := kgoRecord(shiftRecord(t, 1, fmt.Sprintf("%02d", i), schemas.Value("slots")))
+			rec.Timestamp, rec.Partition = began.Add(time.Duration(i)*time.Minute), int32(2*i)
+			produce(t, cl, rec)
+			all = append(all, fmt.Sprintf("%02d", i))
 		}
-	}
+		r, _ := newReader(t, c, publish.KafkaOptions{})
+		for _, s := range []struct {
+			claim string
+			from  publish.Start
+			want  []string
+		}{
+			{"the beginning", publish.Beginning(), all},
+			{"the end", publish.End(), nil},
+			{"a time", publish.Since(began.Add(5*time.Minute - time.Second)), all[5:]},
+			{"the time of a record", publish.Since(began.Add(19 * time.Minute)), all[19:]},
+			{"a time behind all", publish.Since(began.Add(20 * time.Minute)), nil},
+			{"a time before all clocks", publish.Since(time.Time{}), all},
+		} {
+			got := notes(follow(t, r, s.from))
+			slices.Sort(got)
+			if !slices.Equal(got, s.want) {
+				t.Errorf("%s: got %v, want %v", s.claim, got, s.want)
+			}
+		}
+	})
 }
 
 func TestFollowGoesOn(t *testing.T) {
-	c := startKafka(t, publishtest.KafkaOptions{Partitions: 2})
-	k := startProducerOf(t, c)
-	mustPublish(t, k, shiftRecords(t, "before"))
-	r, _ := newReader(t, c, publish.KafkaOptions{})
-	enough := errors.New("enough")
-	var got []string
-	err := r.Follow(t.Context(), publish.Beginning(), false, func(d publish.Decoded) error {
-		if got = append(got, fmt.Sprint(d.Value["notes"])); len(got) == 3 {
-			return enough
+	onEachKafka(t, publishtest.KafkaOptions{Partitions: 2}, func(t *testing.T, c *cluster) {
+		k := startProducerOf(t, c)
+		mustPublish(t, k, shiftRecords(t, "before"))
+		r, _ := newReader(t, c, publish.KafkaOptions{})
+		enough := errors.New("enough")
+		var got []string
+		err := r.Follow(t.Context(), publish.Beginning(), false, func(d publish.Decoded) error {
+			if got = append(got, fmt.Sprint(d.Value["notes"])); len(got) == 3 {
+				return enough
+			}
+			mustPublish(t, k, shiftRecords(t, fmt.Sprint("later ", len(got))))
+			return nil
+		})
+		if want := []string{"before", "later 1", "later 2"}; !errors.Is(err, enough) || !slices.Equal(got, want) {
+			t.Errorf("got %v, %v, want %v", got, err, want)
 		}
-		mustPublish(t, k, shiftRecords(t, fmt.Sprint("later ", len(got))))
-		return nil
+		ctx, cancel := context.WithCancel(t.Context())
+		err = r.Follow(ctx, publish.Beginning(), false, func(publish.Decoded) error { cancel(); return nil })
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v after a cancel", err)
+		}
 	})
-	if want := []string{"before", "later 1", "later 2"}; !errors.Is(err, enough) || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	err = r.Follow(ctx, publish.Beginning(), false, func(publish.Decoded) error { cancel(); return nil })
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v after a cancel", err)
-	}
 }
 
 func TestFollowStopsAtAnError(t *testing.T) {
@@ -455,7 +463,7 @@ func logBatch(base int64, lastDelta int32, left map[int]shiftsync.Record) []byte
 }
 
 // serve answers fetches from the batches, as a broker does: beginning with the one that the offset lies in.
-func serve(c *publishtest.Kafka, end int64, batches ...[]byte) {
+func serve(c *cluster, end int64, batches ...[]byte) {
 	c.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		asked := req.(*kmsg.FetchRequest)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -78,57 +79,65 @@ func registryAt(t *testing.T, h http.Handler, o publish.RegistryOptions) *publis
 	return r
 }
 
-func TestRegistryCalls(t *testing.T) {
-	fake := srfake.NewRegistry()
-	r := registryAt(t, fake.Handler(), publish.RegistryOptions{})
-	ctx := t.Context()
+// valueRefers is a schema that is not whole without the one of a key.
+const valueRefers = `{"type": "record", "name": "value", "fields": [{"name": "key", "type": "old.ns.Key"}]}`
 
-	if _, err := r.Latest(ctx, "s"); !errors.Is(err, publish.ErrNotRegistered) {
+func TestRegistryCalls(t *testing.T) {
+	onEachRegistry(t, func(t *testing.T, r *registry, subject func(string) string) { registryCalls(t, r, subject) })
+}
+
+func registryCalls(t *testing.T, r *registry, subject func(string) string) {
+	ctx, s := t.Context(), subject("s")
+	if _, err := r.Latest(ctx, s); !errors.Is(err, publish.ErrNotRegistered) {
 		t.Errorf("latest of nothing: %v", err)
 	}
-	if _, err := r.Versions(ctx, "s"); !errors.Is(err, publish.ErrNotRegistered) {
+	if _, err := r.Versions(ctx, s); !errors.Is(err, publish.ErrNotRegistered) {
 		t.Errorf("versions of nothing: %v", err)
 	}
-	if _, err := r.Find(ctx, "s", keyLong); !errors.Is(err, publish.ErrNotRegistered) {
+	if _, err := r.Find(ctx, s, keyLong); !errors.Is(err, publish.ErrNotRegistered) {
 		t.Errorf("find in nothing: %v", err)
 	}
-	if _, err := r.Schema(ctx, 1); !errors.Is(err, publish.ErrNotRegistered) {
+	if _, err := r.Schema(ctx, math.MaxInt32); !errors.Is(err, publish.ErrNotRegistered) {
 		t.Errorf("no such schema: %v", err)
 	}
-	first, err := r.Register(ctx, "s", keyInt)
+	first, err := r.Register(ctx, s, keyInt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := r.Register(ctx, "s", keyLong)
+	second, err := r.Register(ctx, s, keyLong)
 	if err != nil || second.ID == first.ID {
 		t.Fatalf("%+v, %v; want another id than %d", second, err, first.ID)
 	}
-	if got, err := r.Latest(ctx, "s"); err != nil || got.ID != second.ID || got.Version != 2 || got.Schema != keyLong {
+	if got, err := r.Latest(ctx, s); err != nil || got.ID != second.ID || got.Version != 2 || got.Schema != keyLong {
 		t.Errorf("latest %+v, %v; want version 2", got, err) // seen at once: nothing is cached
 	}
-	if got, err := r.Find(ctx, "s", keyInt); err != nil || got.ID != first.ID || got.Version != 1 {
+	if got, err := r.Find(ctx, s, keyInt); err != nil || got.ID != first.ID || got.Version != 1 {
 		t.Errorf("found %+v, %v; want version 1", got, err)
 	}
-	if _, err := r.Find(ctx, "s", schemas.Value("x")); !errors.Is(err, publish.ErrNotRegistered) {
+	if _, err := r.Find(ctx, s, schemas.Value("x")); !errors.Is(err, publish.ErrNotRegistered) {
 		t.Errorf("find what is not there: %v", err)
 	}
-	if got, err := r.Versions(ctx, "s"); err != nil || fmt.Sprint(got) != "[1 2]" {
+	if got, err := r.Versions(ctx, s); err != nil || fmt.Sprint(got) != "[1 2]" {
 		t.Errorf("versions %v, %v", got, err)
 	}
-	if got, err := r.Version(ctx, "s", 1); err != nil || got.Schema != keyInt {
+	if got, err := r.Version(ctx, s, 1); err != nil || got.Schema != keyInt {
 		t.Errorf("version 1 is %+v, %v", got, err)
 	}
 	if got, err := r.Schema(ctx, first.ID); err != nil || got.Schema != keyInt || got.ID != first.ID {
 		t.Errorf("schema by id is %+v, %v", got, err)
 	}
-	if ok, err := r.Compatible(ctx, "s", keyLong); err != nil || !ok {
+	if ok, err := r.Compatible(ctx, s, keyLong); err != nil || !ok {
 		t.Errorf("compatible: %v, %v", ok, err)
 	}
-	fake.SeedSchema("json", 1, 90, sr.Schema{Schema: `{}`, Type: sr.TypeJSON})
-	fake.SeedSchema("refers", 1, 91, sr.Schema{Schema: keyLong, References: []sr.SchemaReference{{Name: "a", Subject: "s", Version: 1}}})
-	for _, subject := range []string{"json", "refers"} {
-		if got, err := r.Latest(ctx, subject); err != nil || got.Foreign == "" {
-			t.Errorf("%s: %+v, %v; want it to be foreign", subject, got, err)
+	for name, schema := range map[string]sr.Schema{
+		"json":   {Schema: `{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}`, Type: sr.TypeJSON},
+		"refers": {Schema: valueRefers, References: []sr.SchemaReference{{Name: "old.ns.Key", Subject: s, Version: 1}}},
+	} {
+		if _, err := r.admin.CreateSchema(ctx, subject(name), schema); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Latest(ctx, subject(name)); err != nil || got.Foreign == "" {
+			t.Errorf("%s: %+v, %v; want it to be foreign", name, got, err)
 		}
 	}
 }

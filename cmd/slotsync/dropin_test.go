@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/slotsync/slotsync/cmd/mini/world"
+	"github.com/slotsync/slotsync/publish/publishtest"
 	"github.com/slotsync/slotsync/schemas"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
@@ -54,7 +56,8 @@ func oldValue() string {
 
 // deployment is a world in which slot_sync has been at work.
 type deployment struct {
-	*world.World
+	*world.World // for its API
+	servers
 	env      map[string]string
 	topic    string
 	stats    *receiver
@@ -92,21 +95,28 @@ func (d *deployment) settle(t *testing.T) {
 	}
 }
 
-// deploy starts a world and leaves in it what slot_sync does with that environment: subjects, keys in Redis, and
-// records in partition 0 of the topic. Its keys' ids have the Avro type id.
-func deploy(t *testing.T, env map[string]string, id string) *deployment {
+// deploy leaves in the servers what slot_sync does with that environment: subjects, keys in Redis, and records in
+// partition 0 of the topic. Its keys' ids have the Avro type id.
+func deploy(t *testing.T, w *world.World, s servers, env map[string]string, id string) *deployment {
 	t.Helper()
-	w := start(t, world.Options{Shifts: 60})
-	d := &deployment{World: w, env: env, topic: env["KAFKA_TOPIC_NAME"], stats: receive(t), keys: map[string]string{}}
-	if err := w.Kafka.CreateTopic(d.topic, 3, nil); err != nil {
-		t.Fatal(err)
-	}
+	d := &deployment{World: w, servers: s, env: env, topic: env["KAFKA_TOPIC_NAME"], stats: receive(t), keys: map[string]string{}}
 	d.subjects = map[string]string{
 		oldNamespace + "-key": oldKey("int"), oldNamespace + "-value": oldValue(), // what it registered
 	}
 	d.subjects[d.topic+"-key"], d.subjects[d.topic+"-value"] = oldKey(id), oldValue() // what it wrote with
-	for i, subject := range slices.Sorted(maps.Keys(d.subjects)) {
-		w.Registry.SeedSchema(subject, 1, 41+i, sr.Schema{Schema: d.subjects[subject]})
+	subjects := slices.Sorted(maps.Keys(d.subjects))
+	s.empty(t, d.topic, subjects...)
+	if err := publishtest.CreateTopic(t.Context(), s.brokers, d.topic, 3, nil); err != nil {
+		t.Fatal(err)
+	}
+	registry, memory := s.registryClient(t), s.redisClient(t)
+	schemaIDs := map[string]int{}
+	for _, subject := range subjects {
+		made, err := registry.CreateSchema(t.Context(), subject, sr.Schema{Schema: d.subjects[subject]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		schemaIDs[subject] = made.ID
 	}
 	host, port, err := net.SplitHostPort(d.stats.conn.LocalAddr().String())
 	if err != nil {
@@ -115,23 +125,24 @@ func deploy(t *testing.T, env map[string]string, id string) *deployment {
 	maps.Copy(env, map[string]string{
 		"WIW_KEY":       w.Env()["WIW_KEY"],
 		"WIW_URL":       w.APIURL, // the one that the old program did not have: its API stood in the code
-		"KAFKA_BROKERS": strings.Join(w.Kafka.Addrs, ", "), "REDIS_HOST": "redis://" + w.Redis.Addr(),
-		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": w.Registry.URL(),
+		"KAFKA_BROKERS": strings.Join(s.brokers, ", "), "REDIS_HOST": s.redis,
+		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": s.registry,
 		"STATSD_HOST":                          host, "STATSD_PORT": port,
 	})
 
 	d.settle(t)
 	keySchema, valueSchema := parseAvro(t, oldKey(id)), parseAvro(t, oldValue())
-	producer, err := kgo.NewClient(kgo.SeedBrokers(w.Kafka.Addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck()))
+	producer, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer producer.Close()
-	for shift, s := range d.truth(t) {
+	for shift, is := range d.truth(t) {
 		name := "slot:" + strconv.FormatInt(shift, 10)
-		d.keys[name] = fmt.Sprintf(`{"id":%d,"notes":%q}`, shift, s.Notes)
-		w.Redis.Set(name, d.keys[name])
-		w.Redis.SetTTL(name, 604800*time.Second)
+		d.keys[name] = fmt.Sprintf(`{"id":%d,"notes":%q}`, shift, is.Notes)
+		if err := memory.Set(t.Context(), name, d.keys[name], 604800*time.Second).Err(); err != nil {
+			t.Fatal(err)
+		}
 		if id == "int" && shift > math.MaxInt32 {
 			continue // its encoder refused it
 		}
@@ -140,25 +151,16 @@ func deploy(t *testing.T, env map[string]string, id string) *deployment {
 			key["id"] = int(shift)
 		}
 		result := producer.ProduceSync(t.Context(), &kgo.Record{Topic: d.topic, Partition: 0,
-			Key: framed(t, d.schemaID(t, d.topic+"-key"), keySchema, key), Value: framed(t, d.schemaID(t, d.topic+"-value"), valueSchema, expected(s))})
+			Key: framed(t, schemaIDs[d.topic+"-key"], keySchema, key), Value: framed(t, schemaIDs[d.topic+"-value"], valueSchema, expected(is))})
 		if err := result.FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.records = consumeFrom(t, w, d.topic)
+	d.records = consumeFrom(t, s, d.topic)
 	if len(d.keys) == 0 || len(d.records) == 0 {
 		t.Fatal("the old program has left nothing")
 	}
 	return d
-}
-
-func (d *deployment) schemaID(t *testing.T, subject string) int {
-	t.Helper()
-	found, there := d.Registry.GetSchema(subject, 1)
-	if !there {
-		t.Fatalf("%s has no schema", subject)
-	}
-	return found.ID
 }
 
 func parseAvro(t *testing.T, text string) avro.Schema {
@@ -191,24 +193,59 @@ func (d *deployment) passOnce(t *testing.T) string {
 // ours are the records behind those of the old program.
 func (d *deployment) ours(t *testing.T) []record {
 	t.Helper()
-	all := consumeFrom(t, d.World, d.topic)
+	all := consumeFrom(t, d.servers, d.topic)
 	return slices.DeleteFunc(all, func(r record) bool { return r.Headers["slotsync-hash"] == "" })
+}
+
+// readsOn is a consumer that was there before: a member of a group that goes on where the group stopped, reads n
+// records into the old schema, and leaves.
+func (d *deployment) readsOn(t *testing.T, n int) []record {
+	t.Helper()
+	member, err := kgo.NewClient(kgo.SeedBrokers(d.brokers...), kgo.ConsumerGroup("payroll "+t.Name()), kgo.ConsumeTopics(d.topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer member.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got []publishtest.Message
+	for len(got) < n {
+		fetches := member.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("the group got %d records, want %d: %v", len(got), n, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			got = append(got, publishtest.Message{Partition: int(r.Partition), Offset: r.Offset, Key: r.Key, Value: r.Value})
+		})
+	}
+	if err := member.CommitUncommittedOffsets(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return decoded(t, d.registry, got, parseAvro(t, oldValue()))
 }
 
 // canGoBack fails if anything that the old program relies on is not as it left it.
 func (d *deployment) canGoBack(t *testing.T) {
 	t.Helper()
+	memory := d.redisClient(t)
 	for name, want := range d.keys {
-		if got, err := d.Redis.Get(name); err != nil || got != want || d.Redis.TTL(name) > 604800*time.Second || d.Redis.TTL(name) < 604800*time.Second-time.Minute {
-			t.Errorf("%s: got %q for %s, %v, want %q as it was", name, got, d.Redis.TTL(name), err, want)
+		got, err := memory.Get(t.Context(), name).Result()
+		left := memory.TTL(t.Context(), name).Val()
+		if err != nil || got != want || left > 604800*time.Second || left < 604800*time.Second-time.Minute {
+			t.Errorf("%s: got %q for %s, %v, want %q as it was", name, got, left, err, want)
 		}
 	}
-	for _, name := range d.Redis.Keys() {
+	names, err := memory.Keys(t.Context(), "*").Result()
+	if err != nil || len(names) <= len(d.keys) {
+		t.Errorf("Redis has %d keys, %v, want more than the old program's %d", len(names), err, len(d.keys))
+	}
+	for _, name := range names {
 		if _, old := d.keys[name]; !old && !strings.HasPrefix(name, "slotsync:{") {
 			t.Errorf("%s is new in Redis and not under a prefix of ours", name)
 		}
 	}
-	all := consumeFrom(t, d.World, d.topic)
+	all := consumeFrom(t, d.servers, d.topic)
 	var old []record
 	for _, r := range all {
 		if r.Partition == 0 && r.Offset < int64(len(d.records)) {
@@ -222,18 +259,17 @@ func (d *deployment) canGoBack(t *testing.T) {
 		t.Error("the old program's records are not what they were")
 	}
 	for subject, text := range d.subjects {
-		first, there := d.Registry.GetSchema(subject, 1)
-		if !there || first.Schema.Schema != text {
-			t.Errorf("%s: its first version is not what it was", subject)
+		versions := d.versions(t, subject)
+		if versions[0].Schema.Schema != text {
+			t.Errorf("%s: its first version is not what it was: %s", subject, versions[0].Schema.Schema)
 		}
-		second, there := d.Registry.GetSchema(subject, 2)
-		if !there {
+		if len(versions) == 1 {
 			continue
 		}
 		if !strings.HasPrefix(subject, d.topic+"-") {
 			t.Errorf("%s has a new version, and is no subject of ours", subject)
 		}
-		was, is := parseAvro(t, text), parseAvro(t, second.Schema.Schema)
+		was, is := parseAvro(t, text), parseAvro(t, versions[1].Schema.Schema)
 		rules := avro.NewSchemaCompatibility()
 		if err := rules.Compatible(is, was); err != nil {
 			t.Errorf("%s: who reads with the new schema cannot read what is there: %v", subject, err)
@@ -245,8 +281,8 @@ func (d *deployment) canGoBack(t *testing.T) {
 		if got, want := is.(avro.NamedSchema).FullName(), was.(avro.NamedSchema).FullName(); got != want {
 			t.Errorf("%s: is %s, was %s", subject, got, want)
 		}
-		if _, third := d.Registry.GetSchema(subject, 3); third {
-			t.Errorf("%s has more than one new version", subject)
+		if len(versions) > 2 {
+			t.Errorf("%s has %d new versions, want one", subject, len(versions)-1)
 		}
 	}
 }
@@ -270,8 +306,9 @@ func TestSlotsyncTakesOverFromSlotSync(t *testing.T) {
 	for _, id := range []string{"int", "long"} {
 		for name, env := range environments() {
 			t.Run("with "+name+" and a key of "+id, func(t *testing.T) {
-				t.Parallel()
-				takeOver(t, deploy(t, env, id))
+				onEach(t, 60, func(t *testing.T, w *world.World, s servers) {
+					takeOver(t, deploy(t, w, s, maps.Clone(env), id))
+				})
 			})
 		}
 	}
@@ -279,12 +316,18 @@ func TestSlotsyncTakesOverFromSlotSync(t *testing.T) {
 
 func takeOver(t *testing.T, d *deployment) {
 	want := d.truth(t)
+	d.readsOn(t, len(d.records))
 	log := d.passOnce(t)
 	first := d.ours(t)
 	if len(first) != len(want) {
 		t.Errorf("published %d records, want the window's %d\n%s", len(first), len(want), log)
 	}
 	saysWhatIsTrue(t, first, want)
+	others := d.readsOn(t, len(first))
+	saysWhatIsTrue(t, others, want)
+	if got, want := places(others), places(first); !slices.Equal(got, want) || len(others[0].value) != 26 {
+		t.Errorf("the group went on with %v of %d fields, want %v, of 26", got, len(others[0].value), want)
+	}
 	d.canGoBack(t)
 	sums, event := d.oldMetrics(t)
 	if sums["wiw.get"] != 1 || sums["processor.shift.unmatched"] != len(want) || sums["publisher.encoding.success"] != len(want) ||
@@ -302,11 +345,26 @@ func takeOver(t *testing.T, d *deployment) {
 	}
 }
 
+// places are where records lie, in order.
+func places(records []record) []string {
+	var all []string
+	for _, r := range records {
+		all = append(all, fmt.Sprintf("%d/%06d", r.Partition, r.Offset))
+	}
+	slices.Sort(all)
+	return all
+}
+
 func TestSlotsyncKeepsToPartitionZeroIfAsked(t *testing.T) {
-	d := deploy(t, environments()["its example"], "long")
+	onEach(t, 60, func(t *testing.T, w *world.World, s servers) {
+		keepToPartitionZero(t, deploy(t, w, s, environments()["its example"], "long"))
+	})
+}
+
+func keepToPartitionZero(t *testing.T, d *deployment) {
 	d.env["KAFKA_PARTITION"] = "0"
 	d.passOnce(t)
-	all := consumeFrom(t, d.World, d.topic)
+	all := consumeFrom(t, d.servers, d.topic)
 	for _, r := range all {
 		if r.Partition != 0 {
 			t.Fatalf("a record is in partition %d", r.Partition)

@@ -32,34 +32,52 @@ type record struct {
 
 func consume(t *testing.T, w *world.World) []record {
 	t.Helper()
-	return consumeFrom(t, w, world.Topic)
+	return consumeFrom(t, inWorld(w), world.Topic)
 }
 
-func consumeFrom(t *testing.T, w *world.World, topic string) []record {
+func consumeFrom(t *testing.T, s servers, topic string) []record {
 	t.Helper()
-	messages, err := publishtest.ReadAll(t.Context(), w.Kafka.Addrs, topic)
+	messages, err := publishtest.ReadAll(t.Context(), s.brokers, topic)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return decoded(t, s.registry, messages, nil)
+}
+
+// decoded reads messages with the schemas that they were written with, and their values into another one if it is given.
+func decoded(t *testing.T, registry string, messages []publishtest.Message, into avro.Schema) []record {
+	t.Helper()
 	schemas := map[uint32]avro.Schema{}
-	decode := func(framed []byte) map[string]any {
+	decode := func(framed []byte, into avro.Schema) map[string]any {
 		if len(framed) < 5 || framed[0] != 0 {
 			t.Fatalf("not in Confluent's wire format: %x", framed)
 		}
 		id := binary.BigEndian.Uint32(framed[1:])
 		if schemas[id] == nil {
-			schemas[id] = schemaByID(t, w, id)
+			schemas[id] = schemaByID(t, registry, id)
+		}
+		schema := schemas[id]
+		if into != nil {
+			var err error
+			if schema, err = avro.NewSchemaCompatibility().Resolve(into, schema); err != nil {
+				t.Fatal(err)
+			}
 		}
 		var out map[string]any
-		if err := avro.Unmarshal(schemas[id], framed[5:], &out); err != nil {
+		if err := avro.Unmarshal(schema, framed[5:], &out); err != nil {
 			t.Fatal(err)
+		}
+		for name, value := range out { // the library's way to say which branch of a union it is
+			if union, ok := value.(map[string]any); ok && len(union) == 1 && union["array"] != nil {
+				out[name] = union["array"]
+			}
 		}
 		return out
 	}
 	var records []record
 	for _, m := range messages {
-		r := record{Message: m, value: decode(m.Value)}
-		switch id := decode(m.Key)["id"].(type) {
+		r := record{Message: m, value: decode(m.Value, into)}
+		switch id := decode(m.Key, nil)["id"].(type) {
 		case int64:
 			r.id = id
 		case int: // of a key schema that says int
@@ -70,9 +88,9 @@ func consumeFrom(t *testing.T, w *world.World, topic string) []record {
 	return records
 }
 
-func schemaByID(t *testing.T, w *world.World, id uint32) avro.Schema {
+func schemaByID(t *testing.T, registry string, id uint32) avro.Schema {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/schemas/ids/%d", w.Registry.URL(), id), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/schemas/ids/%d", registry, id), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,10 +144,7 @@ func TestACheckAsksForTheRightsThatTheScriptsNeed(t *testing.T) {
 
 // On a real Redis, since no other has its rights, a user with the README's rule does all that a worker does.
 func TestTheReadmesRedisUserCanWork(t *testing.T) {
-	address := os.Getenv("SLOTSYNC_TEST_REDIS")
-	if address == "" {
-		t.Skip("there is no real Redis: make test-stack starts one")
-	}
+	address := fromStack(t, "SLOTSYNC_TEST_REDIS")
 	admin, err := cache.Dial(cache.Config{URL: address})
 	if err != nil {
 		t.Fatal(err)
