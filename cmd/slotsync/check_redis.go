@@ -45,13 +45,46 @@ func judgeRedis(w *facts) finding {
 	r := &w.redis
 	switch {
 	case r.err != nil && strings.Contains(r.err.Error(), "NOAUTH"), r.err != nil && strings.Contains(r.err.Error(), "WRONGPASS"):
-		return fail("put the password into REDIS_HOST, as redis://:password@host:port", "%s: %s", w.cfg.Redis.URL, r.err)
+		return fail("put the password into REDIS_HOST, as redis://:password@host:port"+besidesSentinel(w.cfg), "%s: %s", sought(w.cfg), r.err)
 	case r.err != nil:
-		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, why(r.err))
+		return fail("see that "+rightSetting(w.cfg)+" is right, and that it can be reached from here", "%s: %s", sought(w.cfg), why(r.err))
 	case r.warning != "":
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
+	case r.server.Where != "":
+		return ok("%s, round trip %s", r.server.Where, rounded(r.server.RoundTrip))
 	}
 	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
+}
+
+// sought is what was asked for Redis.
+func sought(cfg *config) string {
+	switch r := &cfg.Redis; {
+	case r.Master != "":
+		return "Sentinel for " + r.Master + " at " + strings.Join(r.Sentinels, ", ")
+	case len(r.Cluster) > 0:
+		return "Redis Cluster at " + strings.Join(r.Cluster, ", ")
+	default:
+		return r.URL.String()
+	}
+}
+
+// rightSetting is the one that says where to look for Redis.
+func rightSetting(cfg *config) string {
+	switch {
+	case cfg.Redis.Master != "":
+		return "REDIS_SENTINEL_ADDRS"
+	case len(cfg.Redis.Cluster) > 0:
+		return "REDIS_CLUSTER_ADDRS"
+	default:
+		return "REDIS_HOST"
+	}
+}
+
+func besidesSentinel(cfg *config) string {
+	if cfg.Redis.Master == "" {
+		return ""
+	}
+	return ", and that of the Sentinels into REDIS_SENTINEL_PASSWORD"
 }
 
 func judgeRedisVersion(w *facts) finding {
@@ -66,7 +99,7 @@ func judgeRedisVersion(w *facts) finding {
 
 func judgeRole(w *facts) finding {
 	if w.redis.server.Replica {
-		return fail("set REDIS_HOST to the primary", "a replica, which takes no writes")
+		return fail("set REDIS_HOST to the primary; with Sentinel, see whether it is at work on a failover", "a replica, which takes no writes")
 	}
 	return ok("takes writes")
 }

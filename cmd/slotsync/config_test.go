@@ -245,8 +245,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"KAFKA_SASL_MECHANISM", "PLAIN", "not supported yet"},
 		{"KAFKA_USERNAME", "u", "not supported yet"},
 		{"KAFKA_PASSWORD", "p", "not supported yet"},
-		{"REDIS_SENTINEL_MASTER", "m", "not supported yet"},
-		{"REDIS_CLUSTER_ADDRS", "a:1", "not supported yet"},
 		{"DLQ_TOPIC", "dead", "not supported yet"},
 		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
