@@ -268,7 +268,10 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 		return fmt.Errorf("log ends: %w", adviseAdvertised(brief(err)))
 	}
 	for _, p := range res.Topics[k.topic] {
-		if p.Error != nil {
+		switch {
+		case errors.Is(p.Error, kafka.Unknown): // which the library makes of a connection that broke
+			return fmt.Errorf("log end of partition %d: no answer of %s: %w", p.Partition, k.leader(ctx, p.Partition), kafka.Unknown)
+		case p.Error != nil:
 			return fmt.Errorf("log end of partition %d: %w", p.Partition, adviseAdvertised(brief(p.Error)))
 		}
 		into[p.Partition] = p.LastOffset

@@ -52,10 +52,11 @@ func mayPass(err error) bool {
 	case errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster), errors.Is(err, errUntold):
 		return false
 	case errors.As(err, &code):
-		// The three that kafka-go does not call temporary are: no leader yet, a broker that is not in the metadata
-		// any more, and a transaction that the coordinator is still ending.
+		// The four that kafka-go does not call temporary are: no leader yet, a broker that is not in the metadata
+		// any more, a transaction that the coordinator is still ending, and what it makes of a broken connection to
+		// one of several brokers that were asked for log ends.
 		return code.Temporary() || code == kafka.LeaderNotAvailable || code == kafka.BrokerNotAvailable ||
-			code == kafka.ConcurrentTransactions
+			code == kafka.ConcurrentTransactions || code == kafka.Unknown
 	default:
 		return true // the network
 	}

@@ -120,3 +120,23 @@ func TestARegistryThatIsAwayIsNamedWithItsSettings(t *testing.T) {
 		t.Errorf("got %v, want the end of the context and no advice", err)
 	}
 }
+
+// The library calls a connection that broke an unexpected error of the server.
+func TestALogEndIsAskedForAgainWhenItsConnectionBreaks(t *testing.T) {
+	c := startKafka(t, publishtest.KafkaOptions{Brokers: 3, Partitions: 3})
+	proxy := publishtest.NewProxy()
+	t.Cleanup(proxy.Close)
+	k := newProducer(t, c, publish.KafkaOptions{Dial: proxy.Dial})
+	const listOffsets = 2
+	lost := proxy.Catch(publishtest.Answer, listOffsets, 1)
+	asked := make(chan error, 1)
+	go func() {
+		_, err := k.Topic(t.Context())
+		asked <- err
+	}()
+	<-lost.Caught()
+	lost.Drop()
+	if err := <-asked; err != nil {
+		t.Errorf("got %v, want the question repeated", err)
+	}
+}
