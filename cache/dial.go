@@ -145,7 +145,7 @@ func (l *login) credentials(context.Context) (user, password string, err error) 
 // again tells whether what failed with err may succeed without the user. The refused login itself is not repeated, as
 // it would be with the same words: the command that needed a connection is.
 func (l *login) again(err error, had bool, commands ...redis.Cmder) bool {
-	if err == nil || !had || !strings.Contains(err.Error(), "WRONGPASS") {
+	if err == nil || !had || !strings.Contains(err.Error(), "WRONGPASS") || lostSentinels(err) {
 		return false
 	}
 	for _, cmd := range commands {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -19,7 +20,7 @@ type serverError struct {
 
 // explain says of an error of the client which server it is about and what can be done.
 func explain(client Client, err error) error {
-	if err == nil || errors.Is(err, redis.Nil) {
+	if err == nil || errors.Is(err, redis.Nil) && !lostSentinels(err) {
 		return err
 	}
 	return &serverError{where(client), advice(client, err), err}
@@ -32,7 +33,8 @@ func (e *serverError) Error() string {
 	}
 	// What follows these words, in the server's answer to a command that it does not know, is our data.
 	said, _, _ := strings.Cut(e.err.Error(), ", with args beginning with")
-	text += ": " + strings.TrimPrefix(said, "redis: ")
+	// The library has a line for each Sentinel.
+	text += ": " + strings.Join(slices.Compact(strings.Split(strings.TrimPrefix(said, "redis: "), "\n")), ", ")
 	if e.advice == "" {
 		return text
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // patience is how long a server may take for what it does in a moment.
@@ -117,6 +118,7 @@ func (s *Server) Close() {
 
 // Client returns a client for this server alone, to be closed by the caller.
 func (s *Server) Client() *redis.Client {
+	logging.Disable() // a server that is not up yet is asked until it is
 	return redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true})
 }
 
