@@ -90,6 +90,10 @@ func advice(client Client, err error) string {
 		return "this was the master until now: it passes when Sentinel has made another one"
 	case redis.IsClusterDownError(err):
 		return "a part of the cluster has no master: it passes when there is one again"
+	case says("MOVED"):
+		return "this is a node of a Redis Cluster: name it in REDIS_CLUSTER_ADDRS"
+	case says("ERR This instance has cluster support disabled"):
+		return "this is no Redis Cluster: name it in REDIS_HOST instead of REDIS_CLUSTER_ADDRS"
 	case redis.IsReadOnlyError(err):
 		return "this is a replica: REDIS_HOST has to name its master"
 	case redis.IsMasterDownError(err):

@@ -47,6 +47,9 @@ func Inspect(ctx context.Context, client Client) (*ServerState, error) {
 		all = append(all, s)
 		return err
 	})
+	if _, alone := client.(*redis.Client); err != nil && !alone {
+		return nil, explain(client, err) // which of them it was is not known elsewhere
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 func redisChecks() []check {
 	look := func(judge func(*facts) finding) func(*facts) finding {
 		return func(w *facts) finding {
-			if w.redis.err != nil {
+			if w.redis.err != nil || partless(w) {
 				return skip("Redis was not reached")
 			}
 			return judge(w)
@@ -45,9 +45,16 @@ func judgeRedis(w *facts) finding {
 	r := &w.redis
 	switch {
 	case r.err != nil && strings.Contains(r.err.Error(), "NOAUTH"), r.err != nil && strings.Contains(r.err.Error(), "WRONGPASS"):
-		return fail("put the password into REDIS_HOST, as redis://:password@host:port"+besidesSentinel(w.cfg), "%s: %s", sought(w.cfg), r.err)
+		advice := "put the password into REDIS_HOST, as redis://:password@host:port"
+		if w.cfg.Redis.Master != "" {
+			advice += ", and that of the Sentinels into REDIS_SENTINEL_PASSWORD"
+		}
+		return fail(advice, "%s%s", asked(w.cfg), r.err)
 	case r.err != nil:
-		return fail("see that "+rightSetting(w.cfg)+" is right, and that it can be reached from here", "%s: %s", sought(w.cfg), why(r.err))
+		return fail("see that "+rightSetting(w.cfg)+", and that it can be reached from here", "%s%s", asked(w.cfg), why(r.err))
+	case partless(w):
+		return fail("see which node is down: while a part of the cluster has no master, nothing can be kept", "%s", why(r.scripts)).
+			with("redis-cli --cluster check <host>:<port>")
 	case r.warning != "":
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
 	case r.server.Where != "":
@@ -56,35 +63,29 @@ func judgeRedis(w *facts) finding {
 	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
 }
 
-// sought is what was asked for Redis.
-func sought(cfg *config) string {
-	switch r := &cfg.Redis; {
-	case r.Master != "":
-		return "Sentinel for " + r.Master + " at " + strings.Join(r.Sentinels, ", ")
-	case len(r.Cluster) > 0:
-		return "Redis Cluster at " + strings.Join(r.Cluster, ", ")
-	default:
-		return r.URL.String()
-	}
+// partless tells whether Redis is a cluster that takes nothing because a part of it has no master.
+func partless(w *facts) bool {
+	return w.redis.scripts != nil && strings.Contains(w.redis.scripts.Error(), "CLUSTERDOWN")
 }
 
-// rightSetting is the one that says where to look for Redis.
+// asked is what the error of a single server begins with. Others say themselves what was asked.
+func asked(cfg *config) string {
+	if cfg.Redis.Master != "" || len(cfg.Redis.Cluster) > 0 {
+		return ""
+	}
+	return cfg.Redis.URL.String() + ": "
+}
+
+// rightSetting names what says where to look for Redis.
 func rightSetting(cfg *config) string {
 	switch {
 	case cfg.Redis.Master != "":
-		return "REDIS_SENTINEL_ADDRS"
+		return "REDIS_SENTINEL_MASTER and REDIS_SENTINEL_ADDRS are right"
 	case len(cfg.Redis.Cluster) > 0:
-		return "REDIS_CLUSTER_ADDRS"
+		return "REDIS_CLUSTER_ADDRS is right"
 	default:
-		return "REDIS_HOST"
+		return "REDIS_HOST is right"
 	}
-}
-
-func besidesSentinel(cfg *config) string {
-	if cfg.Redis.Master == "" {
-		return ""
-	}
-	return ", and that of the Sentinels into REDIS_SENTINEL_PASSWORD"
 }
 
 func judgeRedisVersion(w *facts) finding {
