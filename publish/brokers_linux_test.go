@@ -108,7 +108,7 @@ func takenOver(t *testing.T, b *brokers, s *stream) {
 	s.last = newWorker(t, b, s.ledger, "second")
 	s.last.start(t)
 	s.more(t, 10_000)
-	if err := s.first.join(); !errors.Is(err, shiftsync.ErrFenced) {
+	if err := s.first.join(t); !errors.Is(err, shiftsync.ErrFenced) {
 		t.Errorf("the first ended with %v, want that it is fenced", err)
 	}
 	held.Release()
@@ -156,7 +156,7 @@ func (s *stream) more(t *testing.T, n int) {
 func (s *stream) finish(t *testing.T) {
 	t.Helper()
 	close(s.last.finish)
-	if err := s.last.join(); err != nil {
+	if err := s.last.join(t); err != nil {
 		t.Fatalf("the worker ended with %v", err)
 	}
 	s.end = time.Now()
@@ -427,9 +427,15 @@ func (w *worker) start(t *testing.T) {
 }
 
 // join waits for the worker's end.
-func (w *worker) join() error {
-	<-w.done
-	return w.err
+func (w *worker) join(t *testing.T) error {
+	t.Helper()
+	select {
+	case <-w.done:
+		return w.err
+	case <-time.After(time.Minute):
+		t.Fatalf("the %s worker goes on after a minute", w.name)
+		return nil
+	}
 }
 
 func (w *worker) run(ctx context.Context) error {
