@@ -75,6 +75,7 @@ func TestNothingIsLostReorderedOrRepeatedOnRealBrokers(t *testing.T) {
 func rollingRestart(t *testing.T, b *brokers, s *stream) {
 	for _, n := range b.nodes {
 		n.stop(t)
+		b.inSync(t, s.topic, replicas-1) // else who is asked next may not know yet that it was away
 		n.start(t)
 		b.inSync(t, s.topic, replicas)
 	}

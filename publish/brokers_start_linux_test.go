@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -82,7 +83,7 @@ log.cleaner.enable=false
 		for _, n := range b.nodes {
 			n.kill()
 			if t.Failed() {
-				t.Logf("the end of %s:\n%s", n.log, n.lastWords())
+				t.Logf("the last errors in %s:\n%s", n.log, n.lastWords())
 			}
 		}
 	})
@@ -156,8 +157,13 @@ func (n *broker) kill() {
 
 func (n *broker) lastWords() string {
 	log, _ := os.ReadFile(n.log)
-	lines := bytes.Split(log, []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-15):], []byte("\n")))
+	var told [][]byte
+	for _, line := range bytes.Split(log, []byte("\n")) {
+		if bytes.Contains(line, []byte("] ERROR ")) || bytes.Contains(line, []byte("] FATAL ")) {
+			told = append(told, line)
+		}
+	}
+	return string(bytes.Join(told[max(0, len(told)-15):], []byte("\n")))
 }
 
 // create makes a topic of six partitions on all brokers, that takes records while two of them are in sync.
@@ -246,16 +252,21 @@ func (b *brokers) wait(t *testing.T, what string, done func(*kmsg.MetadataRespon
 	}
 }
 
+// freePorts returns ports that no connection is given while a broker is down: those begin at 32,768.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		port := 12_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatal("there are no free ports")
+	return nil
 }

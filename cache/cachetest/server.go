@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -54,24 +55,24 @@ func start(dir string, args []string) (*Server, error) {
 	return s, s.Run()
 }
 
-// freePort returns a port that is free, as is the one 10,000 above it, where a node of a cluster speaks to others.
+// freePort returns a port that is free, as is the one 10,000 above it, where a node of a cluster speaks to others. Both
+// are below 32,768, where those of connections begin, so that they stay free while the server is down.
 func freePort() (address, port string, err error) {
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", fmt.Errorf("find a port: %w", err)
-		}
-		n := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if n > 55_000 {
-			continue
-		}
-		if bus, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", n+10_000)); err == nil {
-			_ = bus.Close()
+		n := 12_000 + rand.IntN(10_000)
+		if isFree(n) && isFree(n+10_000) {
 			return fmt.Sprintf("127.0.0.1:%d", n), fmt.Sprint(n), nil
 		}
 	}
-	return "", "", errors.New("find a port: none has a free one 10,000 above it")
+	return "", "", errors.New("find a port: none is free together with the one 10,000 above it")
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err == nil {
+		_ = l.Close()
+	}
+	return err == nil
 }
 
 // Run starts the server again, with the data it had, and waits until it answers.
