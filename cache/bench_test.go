@@ -17,7 +17,7 @@ const (
 func benchServer(b *testing.B) *server {
 	b.Helper()
 	if url := os.Getenv("SLOTSYNC_TEST_REDIS"); url != "" {
-		return outside(b, url)
+		return outside(b, cache.Config{URL: url})
 	}
 	return inProcess(b)
 }

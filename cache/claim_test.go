@@ -132,7 +132,7 @@ func TestAClaimOfManyIntentsIsManyShortSteps(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("SLOTSYNC_TEST_INTENTS")); err == nil {
 		many = n
 	}
-	s := outside(t, url)
+	s := outside(t, cache.Config{URL: url})
 	r := s.atWork(t)
 	for from := 0; from < many; from += size {
 		var intents []shiftsync.Intent

@@ -18,8 +18,12 @@ import (
 // Config says where Redis is.
 type Config struct {
 	// URL begins with redis://, rediss:// (TLS) or unix://; without a scheme it is host:port. It may carry a user, a
-	// password and the number of a database.
+	// password and the number of a database. With Sentinel or Cluster, its host is not used.
 	URL string
+	// Sentinel tells where the master is. Its zero value is none.
+	Sentinel Sentinel
+	// Cluster has the addresses, host:port, of some nodes of a Redis Cluster. Empty: it is none.
+	Cluster []string
 	// TLS is used with rediss:// in place of the defaults, and refused with anything else.
 	TLS *tls.Config
 	// Warn is told, once, that the server refused the user of the URL and that the password is tried without it. It may
@@ -27,11 +31,14 @@ type Config struct {
 	Warn func(message string)
 }
 
+// Client is a connection to Redis, whatever stands behind it.
+type Client = redis.UniversalClient
+
 // Dial returns a client for what c says. It does not wait for a connection: those are made when they are needed. Its
 // errors contain nothing of the URL.
-func Dial(c Config) (redis.UniversalClient, error) {
+func Dial(c Config) (Client, error) {
 	logging.Disable() // the library prints failed dials to stderr by itself; its logger is one for the process
-	options, err := parse(c.URL)
+	options, err := c.options()
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
@@ -56,18 +63,45 @@ func Dial(c Config) (redis.UniversalClient, error) {
 	if login.user != "" && login.password != "" {
 		options.CredentialsProviderContext = login.credentials
 	}
-	client := redis.NewClient(options)
+	var client Client
+	switch {
+	case c.Sentinel.Master != "":
+		client = newFailover(c.Sentinel, options)
+	case len(c.Cluster) > 0:
+		client = newCluster(c.Cluster, options)
+	default:
+		client = redis.NewClient(options)
+	}
 	if options.CredentialsProviderContext != nil {
 		client.AddHook(login)
 	}
 	return client, nil
 }
 
-// CheckURL returns what is wrong with the URL of a Config, which is not quoted, as the end of a sentence that begins with
-// the name of the setting. It asks nobody.
-func CheckURL(address string) error {
-	_, err := parse(address)
+// CheckURL returns what is wrong with the URL of c, which is not quoted, as the end of a sentence that begins with the
+// name of the setting. It asks nobody.
+func (c Config) CheckURL() error {
+	_, err := c.options()
 	return err
+}
+
+// options are those that the URL gives.
+func (c Config) options() (*redis.Options, error) {
+	options, err := parse(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	cluster, sentinel := len(c.Cluster) > 0, c.Sentinel.Master != ""
+	switch {
+	case !cluster && !sentinel:
+	case options.Network == "unix":
+		return nil, errors.New("names a socket, but Sentinel and Cluster tell addresses: give redis://user:password@host, whose host is not used")
+	case options.TLSConfig != nil:
+		return nil, errors.New("begins with rediss://, but TLS is not supported yet with Sentinel and Cluster")
+	case cluster && options.DB != 0:
+		return nil, errors.New("names a database, but a Redis Cluster has only one: leave it out")
+	}
+	return options, nil
 }
 
 // errURL is all that is said of a bad URL: any part of it may turn out to be a part of the password.
@@ -111,7 +145,7 @@ func (l *login) credentials(context.Context) (user, password string, err error) 
 // again tells whether what failed with err may succeed without the user. The refused login itself is not repeated, as
 // it would be with the same words: the command that needed a connection is.
 func (l *login) again(err error, had bool, commands ...redis.Cmder) bool {
-	if err == nil || !had || !strings.Contains(err.Error(), "WRONGPASS") {
+	if err == nil || !had || !strings.Contains(err.Error(), "WRONGPASS") || lostSentinels(err) {
 		return false
 	}
 	for _, cmd := range commands {
@@ -154,6 +188,3 @@ func (l *login) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 		return err
 	}
 }
-
-// Client is a connection to Redis, whatever stands behind it.
-type Client = redis.UniversalClient

@@ -415,9 +415,9 @@ func (s *server) shorten(tb testing.TB, bytes string) {
 		s.mini.SetError(map[string]string{"1": "OOM command not allowed", "0": ""}[bytes])
 		return
 	}
-	if err := s.client.ConfigSet(tb.Context(), "maxmemory", bytes).Err(); err != nil {
-		tb.Fatal(err)
-	}
+	s.each(tb, func(ctx context.Context, one redis.UniversalClient) error {
+		return one.ConfigSet(ctx, "maxmemory", bytes).Err()
+	})
 }
 
 func TestScriptsAreSentAgainToAServerThatForgotThem(t *testing.T) {
@@ -425,9 +425,7 @@ func TestScriptsAreSentAgainToAServerThatForgotThem(t *testing.T) {
 		for _, call := range calls {
 			s.reset(t)
 			r := prepared(t, s)
-			if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
-				t.Fatal(err)
-			}
+			s.each(t, func(ctx context.Context, one redis.UniversalClient) error { return one.ScriptFlush(ctx).Err() })
 			if _, err := call.take(t, r, term); err != nil {
 				t.Errorf("%s: %v", call.name, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -12,27 +13,28 @@ import (
 
 // serverError is trouble with Redis, or on the way to it.
 type serverError struct {
-	address string
-	advice  string // may be empty
-	err     error
+	where  string // may be empty, as may the advice
+	advice string
+	err    error
 }
 
 // explain says of an error of the client which server it is about and what can be done.
 func explain(client Client, err error) error {
-	if err == nil || errors.Is(err, redis.Nil) {
+	if err == nil || errors.Is(err, redis.Nil) && !lostSentinels(err) {
 		return err
 	}
-	return &serverError{addressOf(client), advice(err), err}
+	return &serverError{where(client), advice(client, err), err}
 }
 
 func (e *serverError) Error() string {
 	text := "redis"
-	if e.address != "" {
-		text += " at " + e.address
+	if e.where != "" {
+		text += " at " + e.where
 	}
 	// What follows these words, in the server's answer to a command that it does not know, is our data.
 	said, _, _ := strings.Cut(e.err.Error(), ", with args beginning with")
-	text += ": " + strings.TrimPrefix(said, "redis: ")
+	// The library has a line for each Sentinel.
+	text += ": " + strings.Join(slices.Compact(strings.Split(strings.TrimPrefix(said, "redis: "), "\n")), ", ")
 	if e.advice == "" {
 		return text
 	}
@@ -41,26 +43,57 @@ func (e *serverError) Error() string {
 
 func (e *serverError) Unwrap() error { return e.err }
 
-func addressOf(client Client) string {
-	if one, ok := client.(*redis.Client); ok {
-		return one.Options().Addr
+func where(client Client) string {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().Addr
+	case *failover:
+		return c.where()
+	case *redis.ClusterClient:
+		return "cluster " + strings.Join(c.Options().Addrs, ",")
 	}
 	return ""
 }
 
-func advice(err error) string {
+// isRight asks for the setting that says where the client finds its servers.
+func isRight(client Client) string {
+	switch client.(type) {
+	case *failover:
+		return "are REDIS_SENTINEL_ADDRS right"
+	case *redis.ClusterClient:
+		return "are REDIS_CLUSTER_ADDRS right"
+	}
+	return "is REDIS_HOST right"
+}
+
+func advice(client Client, err error) string {
+	_, failsOver := client.(*failover)
 	var network net.Error
 	var plain tls.RecordHeaderError
 	var certificate *tls.CertificateVerificationError
 	switch says := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }; {
 	case errors.Is(err, context.Canceled):
 		return "" // our own doing
+	case lostSentinels(err) && redis.IsAuthError(err):
+		return "the password of the Sentinels stands in REDIS_SENTINEL_PASSWORD"
+	case lostSentinels(err) && errors.Is(err, redis.Nil):
+		return "the Sentinels know no master of that name: is REDIS_SENTINEL_MASTER right?"
+	case lostSentinels(err):
+		return "are REDIS_SENTINEL_ADDRS right, and the Sentinels up?"
 	case redis.IsAuthError(err), says("invalid password"), says("AUTH "):
 		return "user and password stand in REDIS_HOST: redis://user:password@host, or redis://:password@host"
 	case redis.IsPermissionError(err):
 		return "the user of REDIS_HOST needs the right to scripts, to SCAN, and to all keys slotsync:*"
 	case redis.IsOOMError(err):
 		return "Redis is full: raise its maxmemory"
+	case redis.IsReadOnlyError(err) && failsOver:
+		return "this was the master until now: it passes when Sentinel has made another one"
+	case redis.IsClusterDownError(err):
+		return "a part of the cluster has no master: it passes when there is one again"
+	case says("MOVED"):
+		return "this is a node of a Redis Cluster: name it in REDIS_CLUSTER_ADDRS"
+	case says("ERR This instance has cluster support disabled"):
+		return "this is no Redis Cluster: name it in REDIS_HOST instead of REDIS_CLUSTER_ADDRS"
 	case redis.IsReadOnlyError(err):
 		return "this is a replica: REDIS_HOST has to name its master"
 	case redis.IsMasterDownError(err):
@@ -74,11 +107,11 @@ func advice(err error) string {
 	case errors.As(err, &plain), errors.As(err, &certificate):
 		return "does it speak TLS, as the rediss:// of REDIS_HOST says, with a certificate for this name from an authority that is known here?"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &network) && network.Timeout():
-		return "no answer in time: is REDIS_HOST right, and Redis neither overloaded nor behind a firewall?"
+		return "no answer in time: " + isRight(client) + ", and Redis neither overloaded nor behind a firewall?"
 	case isAnswer(err):
 		return ""
 	default:
-		return "is REDIS_HOST right, and Redis up?"
+		return isRight(client) + ", and Redis up?"
 	}
 }
 

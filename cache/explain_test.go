@@ -26,6 +26,8 @@ func TestAnErrorOfTheServerSaysWhereAndWhatToDo(t *testing.T) {
 		{"full", "OOM command not allowed when used memory > 'maxmemory'.", "Redis is full: raise its maxmemory"},
 		{"a replica", "READONLY You can't write against a read only replica.", "REDIS_HOST has to name its master"},
 		{"a replica without its master", "MASTERDOWN Link with MASTER is down", "REDIS_HOST has to name a master"},
+		{"a node of a cluster", "MOVED 3999 127.0.0.1:6381", "name it in REDIS_CLUSTER_ADDRS"},
+		{"a cluster without a part", "CLUSTERDOWN The cluster is down", "a part of the cluster has no master"},
 		{"just started", "LOADING Redis is loading the dataset in memory", "this passes"},
 		{"no disk", "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", "its log says why"},
 		{"too many clients", "ERR max number of clients reached", "maxclients"},

@@ -15,8 +15,10 @@ import (
 
 // Nothing in this file writes. It may look while a worker is at work.
 
-// ServerState is what a Redis server tells of itself. What it does not tell is zero.
+// ServerState is what a Redis server tells of itself; of the masters of a cluster, the worst that one of them does. What
+// is not told is zero.
 type ServerState struct {
+	Where      string // the master that Sentinel told of, or how many there are; empty: there is one, where it should be
 	RoundTrip  time.Duration
 	Version    string // such as 7.0.15; of a server that only resembles Redis: of the Redis that it resembles
 	Role       string // master or slave
@@ -36,9 +38,66 @@ func (s *ServerState) NewEnough() (runs, known bool) {
 	return err == nil && n >= scriptsMajor, err == nil
 }
 
-// Inspect asks the server about itself. Managed servers forbid some of the questions; what they do not answer is left
-// zero and is no error.
+// Inspect asks the servers about themselves. Managed servers forbid some of the questions; what they do not answer is
+// left zero and is no error.
 func Inspect(ctx context.Context, client Client) (*ServerState, error) {
+	var all []*ServerState
+	err := onEachMaster(ctx, client, func(one Client) error {
+		s, err := inspect(ctx, one)
+		all = append(all, s)
+		return err
+	})
+	if _, alone := client.(*redis.Client); err != nil && !alone {
+		return nil, explain(client, err) // which of them it was is not known elsewhere
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errors.New("the cluster has no master")
+	}
+	worst := all[0]
+	for _, s := range all[1:] {
+		worst.add(s)
+	}
+	switch c := client.(type) {
+	case *failover:
+		worst.Where = "master of " + c.where() + ", as Sentinel tells"
+	case *redis.ClusterClient:
+		worst.Where = fmt.Sprintf("cluster of %d masters", len(all))
+	}
+	return worst, nil
+}
+
+// add takes from another server of the same cluster what is worse there.
+func (s *ServerState) add(other *ServerState) {
+	s.RoundTrip = max(s.RoundTrip, other.RoundTrip)
+	if runs, known := other.NewEnough(); !runs || !known {
+		s.Version = other.Version
+	}
+	if other.Role != "master" {
+		s.Role = other.Role
+	}
+	if other.Policy != "noeviction" {
+		s.Policy = other.Policy
+	}
+	if other.AppendOnly != "1" {
+		s.AppendOnly = other.AppendOnly
+	}
+	if other.fullness() > s.fullness() {
+		s.Used, s.Limit = other.Used, other.Limit
+	}
+}
+
+// fullness is the share of the memory that is used.
+func (s *ServerState) fullness() float64 {
+	if s.Limit <= 0 {
+		return 0
+	}
+	return float64(s.Used) / float64(s.Limit)
+}
+
+func inspect(ctx context.Context, client Client) (*ServerState, error) {
 	if err := client.Ping(ctx).Err(); err != nil { // makes the connection, which is no part of a round trip
 		return nil, fmt.Errorf("ping: %w", err)
 	}
@@ -156,19 +215,14 @@ func (r *Redis) State(ctx context.Context) (*DestinationState, error) {
 }
 
 // CountOldKeys counts the keys of slot_sync, slot:*, which slotsync neither reads nor writes. It walks through all keys
-// of the server until ctx ends; all tells whether it came to their end.
+// of all masters until ctx ends; all tells whether it came to their end.
 func CountOldKeys(ctx context.Context, client Client) (n int, all bool, err error) {
-	for cursor := uint64(0); ; {
-		keys, next, err := client.Scan(ctx, cursor, "slot:*", 1000).Result()
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return n, false, nil
-		case err != nil:
-			return n, false, fmt.Errorf("scan: %w", err)
-		}
+	err = walk(ctx, client, "slot:*", func(_ Client, keys []string) error {
 		n += len(keys)
-		if cursor = next; cursor == 0 {
-			return n, true, nil
-		}
+		return nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return n, false, nil
 	}
+	return n, err == nil, err
 }

@@ -134,10 +134,12 @@ func TestRights(t *testing.T) {
 			{"no scripts", "-eval", "", "NOPERM"},
 		} {
 			rules := append([]any{"acl", "setuser", "limited", "reset", "on", ">hush", "~*", "+@all"}, words(c.rule)...)
-			if err := s.client.Do(t.Context(), rules...).Err(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { s.client.Do(context.WithoutCancel(t.Context()), "acl", "deluser", "limited") })
+			s.each(t, func(ctx context.Context, one redis.UniversalClient) error { return one.Do(ctx, rules...).Err() })
+			t.Cleanup(func() {
+				s.each(t, func(ctx context.Context, one redis.UniversalClient) error {
+					return one.Do(ctx, "acl", "deluser", "limited").Err()
+				})
+			})
 			limited := limitedTo(t, s, "limited", "hush")
 			refused, told, err := cache.New(limited, s.destination).Rights(t.Context())
 			if c.fails != "" {
@@ -164,11 +166,13 @@ func words(text string) []any {
 // limitedTo returns a client that logs in with a user.
 func limitedTo(t *testing.T, s *server, user, password string) cache.Client {
 	t.Helper()
-	options := *s.client.(*redis.Client).Options()
-	options.Username, options.Password, options.CredentialsProviderContext = user, password, nil
-	client := redis.NewClient(&options)
-	t.Cleanup(func() { client.Close() })
-	return client
+	config := s.config
+	_, address, found := strings.Cut(config.URL, "://")
+	if !found {
+		address = config.URL
+	}
+	config.URL = "redis://" + user + ":" + password + "@" + address
+	return dial(t, config)
 }
 
 func TestCountOldKeys(t *testing.T) {

@@ -50,7 +50,8 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	// Intents before shifts: an intent that is remembered between the two reads is then seen in both, and the other way
 	// round in neither. MULTI would make it one read, but a server short of memory refuses even reads in it.
 	trip := r.client.Pipeline()
-	clock := trip.Time(ctx)
+	// In a script, which goes to the node of its key: a cluster takes TIME itself on any node, one that is down included.
+	clock := trip.Eval(ctx, "return redis.call('TIME')[1]", []string{r.key.shifts})
 	intentCount, asideCount := trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
 	intended := hmget(ctx, trip, r.key.intents, onlyIf(intents, ids))
 	noted := hmget(ctx, trip, r.key.aside, notes)
@@ -61,7 +62,11 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	r.intents.Store(intentCount.Val() > 0)
 	r.aside.Store(asideCount.Val() > 0)
 
-	fresh, next := clock.Val().Unix()-int64(r.keep/time.Second/2), 0
+	now, err := clock.Int64()
+	if err != nil {
+		return false, fmt.Errorf("time: %w", explain(r.client, err))
+	}
+	fresh, next := now-int64(r.keep/time.Second/2), 0
 	for i := range sightings {
 		k := &into[i]
 		*k = shiftsync.Known{}

@@ -16,7 +16,7 @@ import (
 // Redis is the store of one destination. It is safe for concurrent use. An owner's token belongs to one Redis value:
 // its steps are numbered here.
 type Redis struct {
-	client  redis.UniversalClient
+	client  Client
 	key     keys
 	script  scripts
 	keep    time.Duration
@@ -43,7 +43,7 @@ func Keep(d time.Duration) Option { return func(r *Redis) { r.keep = d } }
 func Timeout(d time.Duration) Option { return func(r *Redis) { r.timeout = d } }
 
 // New returns the store of a destination, which is named as Destination names it. It does not close the client.
-func New(client redis.UniversalClient, destination string, options ...Option) *Redis {
+func New(client Client, destination string, options ...Option) *Redis {
 	r := &Redis{
 		client:  client,
 		key:     keysOf(destination),

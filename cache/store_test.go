@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -15,14 +16,46 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/slotsync/slotsync/cache"
+	"github.com/slotsync/slotsync/cache/cachetest"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// clusterAddrs is the variable by which the tests find the cluster that withCluster started.
+const clusterAddrs = "SLOTSYNC_TEST_REDIS_CLUSTER"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withCluster{m}) }
+
+// withCluster runs the tests beside a Redis Cluster, if they are to meet real servers and there is a program to start.
+type withCluster struct{ *testing.M }
+
+func (m withCluster) Run() int {
+	switch {
+	case os.Getenv("SLOTSYNC_TEST_REDIS") == "":
+		return m.M.Run()
+	case !cachetest.Installed():
+		fmt.Fprintln(os.Stderr, "no redis-server in PATH: the tests do not meet a Redis Cluster")
+		return m.M.Run()
+	}
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	nodes, err := cachetest.StartCluster(dir, 3)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer nodes.Close()
+	os.Setenv(clusterAddrs, strings.Join(nodes.Addrs(), ","))
+	return m.M.Run()
+}
 
 // server is a Redis to test on: one inside the process and, if SLOTSYNC_TEST_REDIS is the URL of one that nobody else uses
-// meanwhile (a test makes it run short of memory), that one.
+// meanwhile (a test makes it run short of memory), that one and a cluster.
 type server struct {
+	config      cache.Config
 	client      redis.UniversalClient
 	destination string
 	mini        *miniredis.Miniredis // nil: a real server
@@ -37,7 +70,11 @@ func (s *server) key(name string) string { return "slotsync:{" + s.destination +
 func onEach(t *testing.T, test func(t *testing.T, s *server)) {
 	t.Helper()
 	t.Run("miniredis", func(t *testing.T) { test(t, inProcess(t)) })
-	t.Run("real", func(t *testing.T) { test(t, outside(t, fromStack(t, "SLOTSYNC_TEST_REDIS"))) })
+	t.Run("real", func(t *testing.T) { test(t, outside(t, cache.Config{URL: fromStack(t, "SLOTSYNC_TEST_REDIS")})) })
+	t.Run("cluster", func(t *testing.T) {
+		nodes := strings.Split(fromStack(t, clusterAddrs), ",")
+		test(t, outside(t, cache.Config{URL: nodes[0], Cluster: nodes[:1]}))
+	})
 }
 
 // fromStack is what the stack says of itself. Where there is none the test is not run, but make test-stack promises one.
@@ -57,13 +94,14 @@ func fromStack(t *testing.T, variable string) string {
 func inProcess(tb testing.TB) *server {
 	tb.Helper()
 	mini := miniredis.RunT(tb)
-	return &server{dial(tb, cache.Config{URL: mini.Addr()}), cache.Destination("cluster", "shifts", ""), mini}
+	config := cache.Config{URL: mini.Addr()}
+	return &server{config, dial(tb, config), cache.Destination("cluster", "shifts", ""), mini}
 }
 
 // outside returns a destination of its own on a real server.
-func outside(tb testing.TB, url string) *server {
+func outside(tb testing.TB, config cache.Config) *server {
 	tb.Helper()
-	s := &server{client: dial(tb, cache.Config{URL: url}), destination: cache.Destination("test", fmt.Sprintf("%x", rand.Uint64()), "")}
+	s := &server{config: config, client: dial(tb, config), destination: cache.Destination("test", fmt.Sprintf("%x", rand.Uint64()), "")}
 	tb.Cleanup(func() {
 		for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept"} {
 			if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil && tb.Context().Err() == nil {
@@ -77,10 +115,21 @@ func outside(tb testing.TB, url string) *server {
 // another returns a second client for the same server.
 func (s *server) another(tb testing.TB) redis.UniversalClient {
 	tb.Helper()
-	if s.mini != nil {
-		return dial(tb, cache.Config{URL: s.mini.Addr()})
+	return dial(tb, s.config)
+}
+
+// each calls do for each server, of which a cluster has several.
+func (s *server) each(tb testing.TB, do func(ctx context.Context, one redis.UniversalClient) error) {
+	tb.Helper()
+	ctx, err := context.WithoutCancel(tb.Context()), error(nil) // it may be for a cleanup
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, one *redis.Client) error { return do(ctx, one) })
+	} else {
+		err = do(ctx, s.client)
 	}
-	return dial(tb, cache.Config{URL: os.Getenv("SLOTSYNC_TEST_REDIS")})
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func dial(tb testing.TB, c cache.Config) redis.UniversalClient {

@@ -8,34 +8,32 @@ import (
 
 // Stranded returns the destinations of the same topic and name on other Kafka clusters than the given one whose
 // intents were never settled, and how many each has: changes that will not arrive unless a worker goes back there.
-// It walks through all keys of the server, so its context should be bounded.
+// It walks through all keys of all masters, so its context should be bounded.
 func Stranded(ctx context.Context, client Client, clusterID, topic, name string) (map[string]int64, error) {
 	_, rest, _ := strings.Cut(Destination("", topic, name), "/")
 	own := keysOf(Destination(clusterID, topic, name)).intents
 	pattern := keysOf("*/" + globbed(rest)).intents
 	stranded := map[string]int64{}
-	for cursor := uint64(0); ; {
-		keys, next, err := client.Scan(ctx, cursor, pattern, 1000).Result()
-		if err != nil {
-			return stranded, fmt.Errorf("look for open intents of other clusters: %w", explain(client, err))
-		}
+	err := walk(ctx, client, pattern, func(one Client, keys []string) error {
 		for _, key := range keys {
 			destination := strings.TrimSuffix(strings.TrimPrefix(key, "slotsync:{"), "}:intents")
 			if cluster, _, _ := strings.Cut(destination, "/"+rest); key == own || strings.Contains(cluster, "/") {
 				continue // ours, or another topic whose name ends alike
 			}
-			open, err := client.HLen(ctx, key).Result()
+			open, err := one.HLen(ctx, key).Result()
 			if err != nil {
-				return stranded, fmt.Errorf("count %s: %w", key, explain(client, err))
+				return fmt.Errorf("hlen %s: %w", key, err)
 			}
 			if open > 0 {
 				stranded[destination] = open
 			}
 		}
-		if cursor = next; cursor == 0 {
-			return stranded, nil
-		}
+		return nil
+	})
+	if err != nil {
+		return stranded, fmt.Errorf("look for open intents of other clusters: %w", explain(client, err))
 	}
+	return stranded, nil
 }
 
 // globbed escapes what SCAN would take for a pattern.

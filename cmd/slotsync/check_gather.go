@@ -181,7 +181,9 @@ func askAPI(ctx context.Context, w *facts) {
 
 func askRedis(ctx context.Context, w *facts) {
 	r, began := &w.redis, time.Now()
-	client, err := cache.Dial(cache.Config{URL: w.cfg.Redis.URL.Reveal(), Warn: func(text string) { r.warning = text }})
+	c := w.cfg.redis()
+	c.Warn = func(text string) { r.warning = text }
+	client, err := cache.Dial(c)
 	if err != nil {
 		r.err = err
 		return
@@ -204,7 +206,7 @@ func askRedis(ctx context.Context, w *facts) {
 // askDestination asks Redis what it keeps for this topic of this cluster.
 func askDestination(ctx context.Context, w *facts) {
 	r, began := &w.redis, time.Now()
-	client, err := cache.Dial(cache.Config{URL: w.cfg.Redis.URL.Reveal()})
+	client, err := cache.Dial(w.cfg.redis())
 	if err != nil {
 		r.stateErr = err
 		return

@@ -14,7 +14,7 @@ import (
 func redisChecks() []check {
 	look := func(judge func(*facts) finding) func(*facts) finding {
 		return func(w *facts) finding {
-			if w.redis.err != nil {
+			if w.redis.err != nil || partless(w) {
 				return skip("Redis was not reached")
 			}
 			return judge(w)
@@ -51,13 +51,16 @@ func redisChecks() []check {
 	}
 }
 
-// redisCLI begins a command for the server of REDIS_HOST. What it sets is for those who may: if there is a password, it
+// redisCLI begins a command for the server of REDIS_HOST, or for one that is to be filled in. What it sets is for those who may: if there is a password, it
 // asks for theirs.
 func redisCLI(w *facts) string {
 	at := w.cfg.Redis.URL
 	command := "redis-cli -u " + at.String()
 	if path, isSocket := strings.CutPrefix(at.String(), "unix://"); isSocket {
 		command = "redis-cli -s " + path
+	}
+	if w.cfg.Redis.Master != "" || len(w.cfg.Redis.Cluster) > 0 {
+		command = "redis-cli -u redis://<master>"
 	}
 	u, err := url.Parse(at.Reveal())
 	if err != nil || u.User == nil {
@@ -74,18 +77,33 @@ func judgeRedis(w *facts) finding {
 	command, missing := missingRight(r.err)
 	switch {
 	case missing:
-		return fail("let the user of REDIS_HOST call it: this check needs it, the worker itself does not", "%s: %s", w.cfg.Redis.URL, r.err).
+		return fail("let the user of REDIS_HOST call it: this check needs it, the worker itself does not", "%s%s", asked(w.cfg), r.err).
 			with("%s ACL SETUSER <user> +%s", redisCLI(w), command)
-	case r.err != nil && w.redisPassword() && refusesPassword(r.err):
-		return fail("correct it, with special characters percent-encoded, and the user if there is one", "%s: the password in REDIS_HOST is refused: %s", w.cfg.Redis.URL, r.err)
 	case r.err != nil && refusesPassword(r.err):
-		return fail("put the password into REDIS_HOST, as redis://:password@host:port", "%s: %s", w.cfg.Redis.URL, r.err)
+		return judgePassword(w)
 	case r.err != nil:
-		return fail("see that REDIS_HOST is right, and that it can be reached from here", "%s: %s", w.cfg.Redis.URL, r.err)
+		return fail("see that "+rightSetting(w.cfg)+", and that it can be reached from here", "%s%s", asked(w.cfg), r.err)
+	case partless(w):
+		return fail("see which node is down: while a part of the cluster has no master, nothing can be kept", "%s", r.scripts).
+			with("redis-cli --cluster check <host>:<port>")
 	case r.warning != "":
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
+	case r.server.Where != "":
+		return ok("%s, round trip %s", r.server.Where, rounded(r.server.RoundTrip))
 	}
 	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
+}
+
+func judgePassword(w *facts) finding {
+	advice, refused := "put the password into REDIS_HOST, as redis://:password@host:port", w.redis.err.Error()
+	if w.redisPassword() {
+		advice = "correct it, with special characters percent-encoded, and the user if there is one"
+		refused = "the password in REDIS_HOST is refused: " + refused
+	}
+	if w.cfg.Redis.Master != "" {
+		advice += "; that of the Sentinels is REDIS_SENTINEL_PASSWORD"
+	}
+	return fail(advice, "%s%s", asked(w.cfg), refused)
 }
 
 func refusesPassword(err error) bool {
@@ -114,6 +132,31 @@ func missingRight(err error) (command string, is bool) {
 	return named[1], true
 }
 
+// partless tells whether Redis is a cluster that takes nothing because a part of it has no master.
+func partless(w *facts) bool {
+	return w.redis.scripts != nil && strings.Contains(w.redis.scripts.Error(), "CLUSTERDOWN")
+}
+
+// asked is what the error of a single server begins with. Others say themselves what was asked.
+func asked(cfg *config) string {
+	if cfg.Redis.Master != "" || len(cfg.Redis.Cluster) > 0 {
+		return ""
+	}
+	return cfg.Redis.URL.String() + ": "
+}
+
+// rightSetting names what says where to look for Redis.
+func rightSetting(cfg *config) string {
+	switch {
+	case cfg.Redis.Master != "":
+		return "REDIS_SENTINEL_MASTER and REDIS_SENTINEL_ADDRS are right"
+	case len(cfg.Redis.Cluster) > 0:
+		return "REDIS_CLUSTER_ADDRS is right"
+	default:
+		return "REDIS_HOST is right"
+	}
+}
+
 func judgeRedisVersion(w *facts) finding {
 	switch runs, known := w.redis.server.NewEnough(); {
 	case !known:
@@ -127,7 +170,7 @@ func judgeRedisVersion(w *facts) finding {
 func judgeRole(w *facts) finding {
 	switch w.redis.server.Role {
 	case "slave":
-		return fail("set REDIS_HOST to the primary", "a replica, which takes no writes")
+		return fail("set REDIS_HOST to the primary; with Sentinel, see whether it is at work on a failover", "a replica, which takes no writes")
 	case "":
 		return warn("see that REDIS_HOST is the primary; to have it told here, let the user of REDIS_HOST call INFO", "not told")
 	}

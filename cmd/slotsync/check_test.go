@@ -302,6 +302,8 @@ func TestEachAdviceHelps(t *testing.T) {
 
 		{"a wrong address of Redis", "redis_reached", with("REDIS_HOST", "redis://"+nowhere), verdictFail,
 			func(s *site, f finding) { setting("REDIS_HOST", "redis://"+s.Redis.Addr())(s, f) }},
+		{"wrong nodes of a Redis Cluster", "redis_reached", with("REDIS_CLUSTER_ADDRS", nowhere), verdictFail,
+			func(s *site, f finding) { setting("REDIS_CLUSTER_ADDRS", s.Redis.Addr())(s, f) }},
 		{"no password for Redis", "redis_reached", func(s *site) { s.Redis.RequireAuth("hush") }, verdictFail,
 			func(s *site, f finding) { setting("REDIS_HOST", "redis://:hush@"+s.Redis.Addr())(s, f) }},
 		{"a wrong password for Redis", "redis_reached", func(s *site) {

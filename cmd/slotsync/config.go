@@ -20,6 +20,7 @@ import (
 //	type    how the text is read, if its Go type does not say so
 //	min,max bounds
 //	one_of  the only values, or elements, there are
+//	port    the usual one, of a list of host:port
 //	needed  what to give, for a setting that has no default and must be set
 //
 // A secret has no flag for its value, which everybody on the machine could read in the list of processes, but one for
@@ -58,7 +59,7 @@ type config struct {
 	} `embed:"" group:"When I Work"`
 
 	Kafka struct {
-		Brokers         hostPorts `name:"kafka-brokers" vars:"KAFKA_BROKERS" needed:"a comma list of host:port" placeholder:"HOST:PORT,..." help:"Brokers to ask for the others."`
+		Brokers         hostPorts `name:"kafka-brokers" vars:"KAFKA_BROKERS" port:"9092" needed:"a comma list of host:port" placeholder:"HOST:PORT,..." help:"Brokers to ask for the others."`
 		Topic           string    `name:"kafka-topic" vars:"KAFKA_TOPIC_NAME,KAFKA_TOPIC" type:"topic" placeholder:"TOPIC" needed:"the name of the topic to write to" help:"Topic to write to; its subjects are <topic>-key and <topic>-value."`
 		SchemaName      string    `name:"kafka-schema-name" vars:"KAFKA_SCHEMA_NAME" type:"namespace" placeholder:"NAMESPACE" help:"Avro namespace of schemas that are registered for the first time."`
 		Partition       *int32    `name:"kafka-partition" vars:"KAFKA_PARTITION" placeholder:"N" min:"0" help:"Send all records to this partition. Unset: murmur2 of the key, as Java producers do."`
@@ -75,8 +76,12 @@ type config struct {
 	} `embed:"" group:"Schema registry"`
 
 	Redis struct {
-		URL    endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://."`
-		Expire time.Duration `name:"expire-cache" vars:"EXPIRE_CACHE" default:"604800" min:"1" max:"315360000" help:"Seconds to remember a shift after it was last seen; never less than the window."`
+		URL              endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://. With Sentinel or Cluster, only user, password and database of it are used."`
+		Master           string        `name:"redis-sentinel-master" vars:"REDIS_SENTINEL_MASTER" type:"printable" placeholder:"NAME" help:"Name of the master that Sentinel watches."`
+		Sentinels        hostPorts     `name:"redis-sentinel-addrs" vars:"REDIS_SENTINEL_ADDRS" port:"26379" placeholder:"HOST:PORT,..." help:"Some of its Sentinels; the others are asked for."`
+		SentinelPassword secret        `name:"redis-sentinel-password-file" vars:"REDIS_SENTINEL_PASSWORD" file:"" placeholder:"PATH" help:"Password of the Sentinels."`
+		Cluster          hostPorts     `name:"redis-cluster-addrs" vars:"REDIS_CLUSTER_ADDRS" port:"6379" placeholder:"HOST:PORT,..." help:"Some nodes of a Redis Cluster; the others are asked for."`
+		Expire           time.Duration `name:"expire-cache" vars:"EXPIRE_CACHE" default:"604800" min:"1" max:"315360000" help:"Seconds to remember a shift after it was last seen; never less than the window."`
 	} `embed:"" group:"Redis"`
 
 	Limits struct {
@@ -156,8 +161,6 @@ func unsupported() []struct{ what, names string } {
 		{"SASL to Kafka", "KAFKA_SASL_MECHANISM KAFKA_USERNAME KAFKA_PASSWORD KAFKA_PASSWORD_FILE"},
 		{"own certificates for the registry", "SCHEMA_REGISTRY_TLS_CA SCHEMA_REGISTRY_TLS_CERT SCHEMA_REGISTRY_TLS_KEY SCHEMA_REGISTRY_TLS_KEY_FILE"},
 		{"own certificates for Redis", "REDIS_TLS_CA REDIS_TLS_CERT REDIS_TLS_KEY REDIS_TLS_KEY_FILE"},
-		{"Redis Sentinel", "REDIS_SENTINEL_MASTER REDIS_SENTINEL_ADDRS REDIS_SENTINEL_PASSWORD REDIS_SENTINEL_PASSWORD_FILE"},
-		{"Redis Cluster", "REDIS_CLUSTER_ADDRS"},
 		{"looking for vanished shifts", "GONE_SHARE"},
 		{"dead letters", "DLQ_TOPIC"},
 	}
@@ -181,9 +184,7 @@ func (c *config) validate(l *loader) {
 	case user && !c.Registry.Token.Empty():
 		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
 	}
-	if err := cache.CheckURL(c.Redis.URL.Reveal()); err != nil {
-		l.fault(&c.Redis.URL, err.Error())
-	}
+	c.validateRedis(l)
 	if c.Kafka.TransactionalID == "off" {
 		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +
 			"so an older version of a shift can land behind a newer one; unset it and allow the right to write to the transactional id")
@@ -210,6 +211,36 @@ func (c *config) validate(l *loader) {
 				l.faultOf(name, "is set, but "+u.what+" is not supported yet: unset it")
 			}
 		}
+	}
+}
+
+// validateRedis checks that there is one way to find Redis.
+func (c *config) validateRedis(l *loader) {
+	r := &c.Redis
+	master, sentinels := r.Master != "", len(r.Sentinels) > 0
+	switch {
+	case master && !sentinels:
+		l.fault(&r.Sentinels, "is not set: give some Sentinels that watch REDIS_SENTINEL_MASTER, as a comma list of host:port")
+	case sentinels && !master:
+		l.fault(&r.Master, "is not set: give the name of the master, which often is mymaster")
+	case !r.SentinelPassword.Empty() && !master:
+		l.fault(&r.SentinelPassword, "goes with REDIS_SENTINEL_MASTER; the password of a server stands in REDIS_HOST")
+	}
+	if len(r.Cluster) > 0 && (master || sentinels) {
+		l.fault(&r.Cluster, "does not go with REDIS_SENTINEL_MASTER and REDIS_SENTINEL_ADDRS: a Redis Cluster watches itself")
+	}
+	if err := c.redis().CheckURL(); err != nil {
+		l.fault(&r.URL, err.Error())
+	}
+}
+
+// redis says where Redis is.
+func (c *config) redis() cache.Config {
+	r := &c.Redis
+	return cache.Config{
+		URL:      r.URL.Reveal(),
+		Sentinel: cache.Sentinel{Master: r.Master, Addrs: r.Sentinels, Password: r.SentinelPassword.Reveal()},
+		Cluster:  r.Cluster,
 	}
 }
 

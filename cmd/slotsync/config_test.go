@@ -240,13 +240,14 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"LOG_LEVEL", "loud", "debug"},
 		{"LOG_FORMAT", "xml", "json"},
 		{"WIW_KEY_FILE", "/does/not/exist", "cannot be read"},
+		{"REDIS_SENTINEL_ADDRS", "a", "a:26379 is the usual one"},
+		{"REDIS_SENTINEL_PASSWORD", "p", "stands in REDIS_HOST"},
+		{"REDIS_CLUSTER_ADDRS", "a", "a:6379 is the usual one"},
 		// What comes later is refused, not passed over.
 		{"KAFKA_TLS", "true", "not supported yet"},
 		{"KAFKA_SASL_MECHANISM", "PLAIN", "not supported yet"},
 		{"KAFKA_USERNAME", "u", "not supported yet"},
 		{"KAFKA_PASSWORD", "p", "not supported yet"},
-		{"REDIS_SENTINEL_MASTER", "m", "not supported yet"},
-		{"REDIS_CLUSTER_ADDRS", "a:1", "not supported yet"},
 		{"DLQ_TOPIC", "dead", "not supported yet"},
 		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
@@ -266,6 +267,37 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 				t.Errorf("got %d faults for one bad setting:\n%v", lines, err)
 			}
 		})
+	}
+}
+
+func TestRedisIsFoundInOneWay(t *testing.T) {
+	master, sentinels, cluster := "REDIS_SENTINEL_MASTER", "REDIS_SENTINEL_ADDRS", "REDIS_CLUSTER_ADDRS"
+	for _, c := range []struct {
+		claim string
+		env   env
+		want  string // that the one fault begins with and, behind a *, has in it; empty: none
+	}{
+		{"Sentinel", env{master: "m", sentinels: "a:1, b:2", "REDIS_HOST": "redis://:p@nowhere/3"}, ""},
+		{"Sentinel with a password of its own", env{master: "m", sentinels: "a:1", "REDIS_SENTINEL_PASSWORD": "p"}, ""},
+		{"Cluster", env{cluster: "a:1,b:2", "REDIS_HOST": "redis://user:p@nowhere"}, ""},
+		{"a name without Sentinels", env{master: "m"}, sentinels + " *is not set"},
+		{"a name and bad Sentinels", env{master: "m", sentinels: "a"}, sentinels + " *has no port"},
+		{"Sentinels without a name", env{sentinels: "a:1"}, master + " *is not set"},
+		{"both", env{master: "m", sentinels: "a:1", cluster: "b:1"}, cluster + " *does not go with"},
+		{"a socket", env{cluster: "b:1", "REDIS_HOST": "unix:///run/redis"}, "REDIS_HOST *names a socket"},
+		{"TLS", env{master: "m", sentinels: "a:1", "REDIS_HOST": "rediss://a"}, "REDIS_HOST *TLS is not supported yet"},
+		{"one of a Cluster's databases", env{cluster: "b:1", "REDIS_HOST": "redis://a/3"}, "REDIS_HOST *has only one"},
+	} {
+		cfg, err := load(nil, minimal(c.env).get, new(bytes.Buffer))
+		begin, within, _ := strings.Cut(c.want, "*")
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: got %v", c.claim, err)
+		case c.want == "" && (len(cfg.warnings) > 0 || len(cfg.redis().Cluster)+len(cfg.redis().Sentinel.Addrs) == 0):
+			t.Errorf("%s: got %+v, warnings %q", c.claim, cfg.redis(), cfg.warnings)
+		case c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), begin) || !strings.Contains(err.Error(), within) || strings.Contains(err.Error(), "\n")):
+			t.Errorf("%s: got %v, want %q and %q in one line", c.claim, err, begin, within)
+		}
 	}
 }
 

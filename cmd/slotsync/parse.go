@@ -130,13 +130,13 @@ func parseDeletes(text string, _ *kong.Tag) (string, error) {
 	return "", fmt.Errorf("must be off, not %q", text)
 }
 
-func parseHostPorts(text string, _ *kong.Tag) (hostPorts, error) {
+func parseHostPorts(text string, tag *kong.Tag) (hostPorts, error) {
 	var out hostPorts
 	for i, address := range strings.Split(text, ",") {
 		if address = strings.TrimSpace(address); address == "" {
 			continue
 		}
-		if fault := faultOfHostPort(address); fault != "" {
+		if fault := faultOfHostPort(address, tag.Get("port")); fault != "" {
 			return nil, fmt.Errorf("must be a comma list of host:port, but its element %d %s", i+1, fault)
 		}
 		out = append(out, address)
@@ -163,15 +163,15 @@ func parseListen(text string, _ *kong.Tag) (string, error) {
 
 // faultOfHostPort says what of host:port is missing or wrong, or "" if nothing is. It quotes the address, which is no
 // secret, unless it is more than an address.
-func faultOfHostPort(address string) string {
+func faultOfHostPort(address, usual string) string {
 	host, port, err := net.SplitHostPort(address)
 	switch bare := net.ParseIP(strings.Trim(address, "[]")) != nil; {
 	case strings.Contains(address, "://") || strings.ContainsAny(address, "@/"):
 		return "is more than that: give no scheme, user or path"
 	case err != nil && bare && strings.Contains(address, ":"):
-		return fmt.Sprintf("%q has no port: an IPv6 address with one is written like [::1]:9092", address)
+		return fmt.Sprintf("%q has no port: an IPv6 address with one is written like [::1]:%s", address, usual)
 	case err != nil && (bare || isHost(address)):
-		return fmt.Sprintf("%q has no port: %s:9092 is the usual one", address, address)
+		return fmt.Sprintf("%q has no port: %s:%s is the usual one", address, address, usual)
 	case err != nil:
 		return fmt.Sprintf("is %q", address)
 	case host == "":

@@ -42,7 +42,7 @@ func besides() []string {
 // doubles are packages that stand in for the world. Only tests and the demo may know them.
 func doubles() []string {
 	return []string{
-		module + "/wiw/wiwtest", module + "/publish/publishtest",
+		module + "/wiw/wiwtest", module + "/publish/publishtest", module + "/cache/cachetest",
 		"github.com/alicebob/miniredis", "github.com/twmb/franz-go", "testing",
 	}
 }
@@ -98,7 +98,7 @@ func complaints(name, source string) []string {
 	}
 	room, _, _ := strings.Cut(name, "/")
 	folder := path.Base(path.Dir(name))
-	test := strings.HasSuffix(name, "_test.go") || folder == "wiwtest" || folder == "publishtest"
+	test := strings.HasSuffix(name, "_test.go") || folder == "wiwtest" || folder == "publishtest" || folder == "cachetest"
 	production := !test && !strings.HasPrefix(name, "cmd/mini/")
 
 	local := map[string]string{} // the name of a package in this file, to its path

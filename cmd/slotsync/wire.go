@@ -109,7 +109,9 @@ func (o *outside) worker(cfg *config, cluster string) *shiftsync.Worker {
 }
 
 func newRedis(cfg *config, log *slog.Logger) (cache.Client, error) {
-	return cache.Dial(cache.Config{URL: cfg.Redis.URL.Reveal(), Warn: func(text string) { log.Warn("redis", "warning", text) }})
+	c := cfg.redis()
+	c.Warn = func(text string) { log.Warn("redis", "warning", text) }
+	return cache.Dial(c)
 }
 
 func newStore(cfg *config, redis cache.Client, cluster string) *cache.Redis {

@@ -16,6 +16,7 @@ type Proxy struct {
 	fronts  map[string]net.Listener
 	conns   map[net.Conn]struct{}
 	catches []*Catch
+	watches []watch
 	cut     bool
 	closed  bool
 	running sync.WaitGroup
@@ -41,6 +42,12 @@ type Catch struct {
 	proxy *Proxy
 }
 
+// watch is told of the requests of one kind.
+type watch struct {
+	api int16
+	see func(frame []byte)
+}
+
 // NewProxy returns a proxy that runs until Close.
 func NewProxy() *Proxy {
 	return &Proxy{fronts: make(map[string]net.Listener), conns: make(map[net.Conn]struct{})}
@@ -63,6 +70,14 @@ func (p *Proxy) Catch(way Way, api int16, n int) *Catch {
 	defer p.mu.Unlock()
 	p.catches = append(p.catches, c)
 	return c
+}
+
+// Watch calls see with each request of an API, its four bytes of length included, before it goes to a broker. See is
+// called from several goroutines and must not keep the frame.
+func (p *Proxy) Watch(api int16, see func(frame []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watches = append(p.watches, watch{api, see})
 }
 
 // Caught is closed when all are caught. An answer counts when it has arrived, so that its request has been obeyed.
@@ -194,6 +209,7 @@ func (p *Proxy) requests(client, server net.Conn, caught chan<- *Catch) {
 				return
 			}
 		}
+		p.show(api, frame)
 		caught <- p.catch(Answer, api)
 		if _, err := server.Write(frame); err != nil {
 			return
@@ -216,6 +232,18 @@ func (p *Proxy) answers(server, client net.Conn, caught <-chan *Catch) {
 		if _, err := client.Write(frame); err != nil {
 			_, _ = io.Copy(io.Discard, server) // the client has gone
 			return
+		}
+	}
+}
+
+// show tells those who watch.
+func (p *Proxy) show(api int16, frame []byte) {
+	p.mu.Lock()
+	watches := p.watches
+	p.mu.Unlock()
+	for _, w := range watches {
+		if w.api == api {
+			w.see(frame)
 		}
 	}
 }

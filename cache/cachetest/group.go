@@ -1,0 +1,122 @@
+package cachetest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// slots is how many parts the keys of a cluster have.
+const slots = 16384
+
+// StartCluster starts a cluster of n masters.
+func StartCluster(dir string, n int) (nodes Group, err error) {
+	defer func() {
+		if err != nil {
+			nodes.Close()
+		}
+	}()
+	ctx := context.Background()
+	for i := range n {
+		s, err := Start(dir, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+		if s != nil {
+			nodes = append(nodes, s)
+		}
+		if err != nil {
+			return nodes, err
+		}
+		if err := s.Do(ctx, "cluster", "addslotsrange", i*slots/n, (i+1)*slots/n-1); err != nil {
+			return nodes, err
+		}
+		if i == 0 {
+			continue
+		}
+		// Nodes that begin with one epoch each need not quarrel about it.
+		if err := s.Do(ctx, "cluster", "set-config-epoch", i+1); err != nil {
+			return nodes, err
+		}
+		host, port, _ := net.SplitHostPort(nodes[0].Addr)
+		if err := s.Do(ctx, "cluster", "meet", host, port); err != nil {
+			return nodes, err
+		}
+	}
+	for _, s := range nodes {
+		err := s.Wait("the cluster is complete", func(ctx context.Context, c *redis.Client) (bool, error) {
+			info, err := c.ClusterInfo(ctx).Result()
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", n)), err
+		})
+		if err != nil {
+			return nodes, err
+		}
+	}
+	return nodes, nil
+}
+
+// StartReplica starts a server that follows the master, and waits until it has what that has.
+func StartReplica(dir string, master *Server) (*Server, error) {
+	host, port, _ := net.SplitHostPort(master.Addr)
+	s, err := Start(dir, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	if err != nil {
+		return s, err
+	}
+	return s, s.Follows()
+}
+
+// Follows waits until the server is a replica that has reached its master.
+func (s *Server) Follows() error {
+	return s.Wait("it follows its master", func(ctx context.Context, c *redis.Client) (bool, error) {
+		info, err := c.Info(ctx, "replication").Result()
+		return strings.Contains(info, "role:slave") && strings.Contains(info, "master_link_status:up"), err
+	})
+}
+
+// Leads waits until the server is a master.
+func (s *Server) Leads() error {
+	return s.Wait("it is master", func(ctx context.Context, c *redis.Client) (bool, error) {
+		info, err := c.Info(ctx, "replication").Result()
+		return strings.Contains(info, "role:master"), err
+	})
+}
+
+// MasterName is what the Sentinels of StartSentinels call the master.
+const MasterName = "mymaster"
+
+// StartSentinels starts n Sentinels that watch the master, and act when most of them have missed it for a second.
+func StartSentinels(dir string, master *Server, n int) (sentinels Group, err error) {
+	defer func() {
+		if err != nil {
+			sentinels.Close()
+		}
+	}()
+	host, port, _ := net.SplitHostPort(master.Addr)
+	for i := range n {
+		config := filepath.Join(dir, fmt.Sprintf("sentinel-%d.conf", i)) // which they write to
+		settings := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s %[4]d\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 6000\n",
+			MasterName, host, port, n/2+1)
+		if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
+			return sentinels, fmt.Errorf("start sentinel: %w", err)
+		}
+		s, err := start(dir, []string{config, "--sentinel"})
+		if s != nil {
+			sentinels = append(sentinels, s)
+		}
+		if err != nil {
+			return sentinels, err
+		}
+	}
+	for _, s := range sentinels {
+		err := s.Wait("the Sentinels know each other and a replica", func(ctx context.Context, c *redis.Client) (bool, error) {
+			info, err := c.Info(ctx, "sentinel").Result()
+			return strings.Contains(info, fmt.Sprintf("status=ok,address=%s,slaves=1,sentinels=%d", master.Addr, n)), err
+		})
+		if err != nil {
+			return sentinels, err
+		}
+	}
+	return sentinels, nil
+}
