@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -145,6 +146,10 @@ func running(pid int) bool {
 
 func TestNothingIsLeftBehind(t *testing.T) {
 	program := goBuilt(t)
+	// Under nohup the demo would rightly pass over the end of a terminal. What is handled here begins anew in a child.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(handled) })
 	for _, c := range []struct {
 		claim string
 		as    string
