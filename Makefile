@@ -36,7 +36,7 @@ stack-down: ## ends what make stack started
 
 test-stack: ## all tests, and those against a stack of their own, which must not be missing (needs what .ci/run installs)
 	@SLOTSYNC_TEST_STACK=1 deploy/stack/stack run \
-		go test -count=1 -p 1 ./... # one package at a time: a test makes Redis run short of memory
+		go test -count=1 ./...
 
 build: ## bin/slotsync
 	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync

@@ -126,7 +126,7 @@ func TestAClaimForgetsTheShiftsOfEveryPage(t *testing.T) {
 // A server serves nobody else while it takes a step, a renewal of the lease included. SLOTSYNC_TEST_INTENTS sets how
 // many are claimed, 20,000 by default. Only a real server scans page by page.
 func TestAClaimOfManyIntentsIsManyShortSteps(t *testing.T) {
-	url := fromStack(t, "SLOTSYNC_TEST_REDIS")
+	url := fromStack(t, serverURL)
 	const size = 2000
 	many := 20_000
 	if n, err := strconv.Atoi(os.Getenv("SLOTSYNC_TEST_INTENTS")); err == nil {

@@ -22,7 +22,7 @@ type watched struct {
 
 func startWatched(t *testing.T) *watched {
 	t.Helper()
-	fromStack(t, "SLOTSYNC_TEST_REDIS") // whoever has a stack has what it takes to start one more
+	fromStack(t, serverURL) // whoever has a stack has what it takes to start one more
 	w, dir := &watched{}, t.TempDir()
 	var err error
 	keep := func(g ...*cachetest.Server) {
@@ -159,7 +159,7 @@ func TestTroubleWithSentinelsNamesTheirSettings(t *testing.T) {
 }
 
 func TestANodeThatHangsDoesNotKeepTheClientFromTheOthers(t *testing.T) {
-	fromStack(t, "SLOTSYNC_TEST_REDIS") // whoever has a stack has what it takes to start one more
+	fromStack(t, serverURL) // whoever has a stack has what it takes to start one more
 	nodes, err := cachetest.StartCluster(t.TempDir(), 3)
 	if err != nil {
 		t.Fatal(err)

@@ -20,40 +20,52 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// clusterAddrs is the variable by which the tests find the cluster that withCluster started.
-const clusterAddrs = "SLOTSYNC_TEST_REDIS_CLUSTER"
+// Where the tests find the servers that withServers started: a URL, and a comma list of host:port.
+const (
+	serverURL    = "SLOTSYNC_TEST_REDIS"
+	clusterAddrs = "SLOTSYNC_TEST_REDIS_CLUSTER"
+)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withCluster{m}) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withServers{m}) }
 
-// withCluster runs the tests beside a Redis Cluster, if they are to meet real servers and there is a program to start.
-type withCluster struct{ *testing.M }
+// withServers runs the tests beside a Redis and a Redis Cluster of their own, if they are to meet real servers. That of the
+// stack, which only says so, serves other packages at the same time and must not run short of memory.
+type withServers struct{ *testing.M }
 
-func (m withCluster) Run() int {
-	switch {
-	case os.Getenv("SLOTSYNC_TEST_REDIS") == "":
-		return m.M.Run()
-	case !cachetest.Installed():
-		fmt.Fprintln(os.Stderr, "no redis-server in PATH: the tests do not meet a Redis Cluster")
+func (m withServers) Run() int {
+	if os.Getenv(serverURL) == "" {
 		return m.M.Run()
 	}
-	dir, err := os.MkdirTemp("", "")
+	code, err := m.beside()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	nodes, err := cachetest.StartCluster(dir, 3)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer nodes.Close()
-	os.Setenv(clusterAddrs, strings.Join(nodes.Addrs(), ","))
-	return m.M.Run()
+	return code
 }
 
-// server is a Redis to test on: one inside the process and, if SLOTSYNC_TEST_REDIS is the URL of one that nobody else uses
-// meanwhile (a test makes it run short of memory), that one and a cluster.
+func (m withServers) beside() (code int, err error) {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	one, err := cachetest.Start(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer one.Close()
+	nodes, err := cachetest.StartCluster(dir, 3)
+	if err != nil {
+		return 0, err
+	}
+	defer nodes.Close()
+	os.Setenv(serverURL, "redis://"+one.Addr)
+	os.Setenv(clusterAddrs, strings.Join(nodes.Addrs(), ","))
+	return m.M.Run(), nil
+}
+
+// server is a Redis to test on: one inside the process or, beside a stack, a real one and a cluster.
 type server struct {
 	config      cache.Config
 	client      redis.UniversalClient
@@ -70,7 +82,7 @@ func (s *server) key(name string) string { return "slotsync:{" + s.destination +
 func onEach(t *testing.T, test func(t *testing.T, s *server)) {
 	t.Helper()
 	t.Run("miniredis", func(t *testing.T) { test(t, inProcess(t)) })
-	t.Run("real", func(t *testing.T) { test(t, outside(t, cache.Config{URL: fromStack(t, "SLOTSYNC_TEST_REDIS")})) })
+	t.Run("real", func(t *testing.T) { test(t, outside(t, cache.Config{URL: fromStack(t, serverURL)})) })
 	t.Run("cluster", func(t *testing.T) {
 		nodes := strings.Split(fromStack(t, clusterAddrs), ",")
 		test(t, outside(t, cache.Config{URL: nodes[0], Cluster: nodes[:1]}))

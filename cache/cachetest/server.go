@@ -30,12 +30,6 @@ type Server struct {
 	ended chan struct{} // closed when cmd has
 }
 
-// Installed tells whether there is a redis-server to start.
-func Installed() bool {
-	_, err := exec.LookPath("redis-server")
-	return err == nil
-}
-
 // Start starts a server in a folder of its own below dir. It appends to a file what it acknowledges, and the settings, each
 // a name and a value, say what else it does. Close ends it.
 func Start(dir string, settings ...string) (*Server, error) {
