@@ -26,7 +26,11 @@ const (
 	clusterAddrs = "SLOTSYNC_TEST_REDIS_CLUSTER"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withServers{m}) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(withServers{m},
+		// After a server was away the pool dials once a second, and sees only then that it was closed.
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // withServers runs the tests beside a Redis and a Redis Cluster of their own, if they are to meet real servers. That of the
 // stack, which only says so, serves other packages at the same time and must not run short of memory.

@@ -13,7 +13,7 @@ import (
 func TestAServerThatSpeaksHTTPIsNoBroker(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	kafka, err := publish.NewKafka([]string{strings.TrimPrefix(server.URL, "http://")}, "shifts", publish.KafkaOptions{Limit: 2 * time.Second})
+	kafka, err := publish.NewKafka([]string{strings.TrimPrefix(server.URL, "http://")}, "shifts", publish.KafkaOptions{Limit: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
