@@ -80,7 +80,9 @@ type benchServers struct {
 func newBenchServers(b *testing.B, n int) *benchServers {
 	s := &benchServers{api: wiwtest.NewBulk(n), url: os.Getenv("SLOTSYNC_TEST_REDIS")}
 	s.render(n)
-	if s.url == "" {
+	if s.url != "" {
+		s.url += "/9" // which is flushed
+	} else {
 		s.url = "redis://" + miniredis.RunT(b).Addr()
 	}
 	l, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
