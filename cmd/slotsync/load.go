@@ -232,6 +232,7 @@ func (l *loader) mappers() []kong.Option {
 		typed(l, parseSelection),
 		typed(l, parseChoice),
 		typed(l, parseStart),
+		typed(l, parsePEM),
 		kong.TypeMapper(reflect.TypeFor[bool](), mapper[bool]{l, parseBool}),
 		kong.TypeMapper(reflect.TypeFor[secret](), mapper[secret]{l, parseSecret}),
 		kong.NamedMapper("name", mapper[string]{l, parseName}),
@@ -292,8 +293,16 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		m.l.faultIn(v, err.Error())
 		return nil
 	}
-	if s, ok := any(value).(secret); ok {
+	switch s := any(value).(type) {
+	case secret:
 		s.file = file
+		value = any(s).(T)
+	case pemSource:
+		if m.l.source[v] == "" && s.path == "" {
+			m.l.faultIn(v, "is given as text, which everybody on this machine can read in the list of processes: give the path of a file")
+			return nil
+		}
+		s.setting = m.l.nameOf(v)
 		value = any(s).(T)
 	}
 	target.Set(reflect.ValueOf(value))
