@@ -3,10 +3,13 @@ package cache
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -68,8 +71,10 @@ func isRight(client Client) string {
 
 func advice(client Client, err error) string {
 	_, failsOver := client.(*failover)
+	_, isCluster := client.(*redis.ClusterClient)
 	var network net.Error
 	var plain tls.RecordHeaderError
+	var name x509.HostnameError
 	var certificate *tls.CertificateVerificationError
 	switch says := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }; {
 	case errors.Is(err, context.Canceled):
@@ -104,8 +109,18 @@ func advice(client Client, err error) string {
 		return "Redis cannot write to its disk: its log says why"
 	case redis.IsMaxClientsError(err):
 		return "raise its maxclients"
-	case errors.As(err, &plain), errors.As(err, &certificate):
-		return "does it speak TLS, as the rediss:// of REDIS_HOST says, with a certificate for this name from an authority that is known here?"
+	case errors.As(err, &name) && failsOver:
+		return "its certificate has to bear what the Sentinels tell: with sentinel announce-hostnames yes, names instead of addresses"
+	case errors.As(err, &name) && isCluster:
+		return "its certificate has to bear what the nodes tell: with cluster-preferred-endpoint-type hostname, names instead of addresses"
+	case errors.As(err, &name):
+		return "REDIS_HOST has to name it as its certificate does"
+	case errors.As(err, &certificate), isAlert(err):
+		return "" // who dialed has said it
+	case errors.As(err, &plain):
+		return "REDIS_HOST begins with rediss://: is it meant to?"
+	case errors.Is(err, io.EOF) && !speaksTLS(client), errors.Is(err, syscall.ECONNRESET) && !speaksTLS(client):
+		return "if it speaks TLS, REDIS_HOST has to begin with rediss://"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &network) && network.Timeout():
 		return "no answer in time: " + isRight(client) + ", and Redis neither overloaded nor behind a firewall?"
 	case isAnswer(err):
@@ -119,4 +134,23 @@ func advice(client Client, err error) string {
 func isAnswer(err error) bool {
 	var answer redis.Error
 	return errors.As(err, &answer)
+}
+
+// isAlert tells whether the server has ended a TLS handshake for what it was shown, of which there may be nothing.
+func isAlert(err error) bool {
+	var told *net.OpError
+	return errors.As(err, &told) && told.Op == "remote error"
+}
+
+// speaksTLS tells whether the client does.
+func speaksTLS(client Client) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().TLSConfig != nil
+	case *failover:
+		return c.Options().TLSConfig != nil
+	case *redis.ClusterClient:
+		return c.Options().TLSConfig != nil
+	}
+	return false
 }
