@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -84,6 +83,8 @@ func (l *login) accepted(who, given credentials) {
 func (c credentials) show(ctx context.Context, cn *redis.Conn) error {
 	err := cn.Hello(ctx, 3, c.user, c.password, "").Err()
 	switch {
+	case c.password == "" && refuses(err):
+		return cn.Ping(ctx).Err() // to which the answer is shorter: it teaches nothing about HELLO
 	case err == nil, !isAnswer(err), refuses(err):
 		return err
 	case c.password == "":
@@ -97,7 +98,7 @@ func (c credentials) show(ctx context.Context, cn *redis.Conn) error {
 
 // refuses tells whether err is a server's answer to who does not log in as it wants.
 func refuses(err error) bool {
-	return err != nil && (redis.IsAuthError(err) || redis.HasErrorPrefix(err, "ERR invalid password") || strings.HasPrefix(err.Error(), "ERR invalid password"))
+	return err != nil && (redis.IsAuthError(err) || redis.HasErrorPrefix(err, "invalid password"))
 }
 
 // errElsewhere keeps a password from a server that it is not for.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/slotsync/slotsync/cache"
 )
@@ -42,7 +44,8 @@ func (f tlsFiles) connect(ctx context.Context, network, address string) (net.Con
 	return &explained{conn, f}, nil
 }
 
-// explained is a connection whose server may still complain of the handshake.
+// explained is a connection whose server may still complain of the handshake. What explains the complaint unwraps to a
+// list: the Redis library takes one wrapping off each error of a new connection.
 type explained struct {
 	net.Conn
 	files tlsFiles
@@ -50,8 +53,22 @@ type explained struct {
 
 func (e *explained) Read(b []byte) (int, error) {
 	n, err := e.Conn.Read(b)
-	if err != nil {
-		err = e.files.explainAlert(err)
+	if told := e.files.explainAlert(err); told != err {
+		err = errors.Join(told)
+	}
+	return n, err
+}
+
+// Write looks, when the server has hung up, for what it said before.
+func (e *explained) Write(b []byte) (int, error) {
+	n, err := e.Conn.Write(b)
+	if err == nil {
+		return n, nil
+	}
+	_ = e.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, said := e.Conn.Read(make([]byte, 1))
+	if told := e.files.explainAlert(said); told != said {
+		err = errors.Join(told)
 	}
 	return n, err
 }

@@ -199,11 +199,10 @@ func (f tlsFiles) explain(err error) error {
 
 // explainAlert does the same for what the server complained of, which has no type, only words.
 func (f tlsFiles) explainAlert(err error) error {
-	cert := strings.TrimSuffix(f.caSetting, "_CA") + "_CERT"
-	text := err.Error()
-	if !strings.Contains(text, "remote error: tls: ") {
+	if err == nil || !strings.Contains(err.Error(), "remote error: tls: ") {
 		return err
 	}
+	cert, text := strings.TrimSuffix(f.caSetting, "_CA")+"_CERT", err.Error()
 	switch {
 	case strings.Contains(text, "certificate required"), !f.cert.given() && (strings.Contains(text, "bad certificate") || strings.Contains(text, "handshake failure")):
 		return fmt.Errorf("the server wants a certificate of its clients: set %s: %w", cert, err)
