@@ -36,7 +36,8 @@ func (l *login) open(ctx context.Context, cn *redis.Conn) error {
 }
 
 // authenticate falls back to the password without its user, last: slot_sync's client ignored the one in the URL, and its
-// deployments may carry any.
+// deployments may carry any. It asks as that did: a default user without a password, whom HELLO lets in with any, is not
+// who was meant.
 func (l *login) authenticate(ctx context.Context, cn *redis.Conn) error {
 	shown := l.last()
 	refusal := shown.show(ctx, cn)
@@ -47,17 +48,16 @@ func (l *login) authenticate(ctx context.Context, cn *redis.Conn) error {
 	if err != nil {
 		return fmt.Errorf("%w; and there is no other password: %w", refusal, err)
 	}
-	for _, other := range []credentials{given, {password: given.password}} {
-		if other == shown {
-			continue
-		}
-		err := other.show(ctx, cn)
-		if err == nil {
-			l.accepted(other, given)
+	if given != shown {
+		if refusal = given.show(ctx, cn); refusal == nil {
+			l.accepted(given, given)
 			return nil
 		}
-		if other == given {
-			refusal = err
+	}
+	if alone := (credentials{password: given.password}); alone != given && alone.password != "" && refuses(refusal) {
+		if cn.Auth(ctx, alone.password).Err() == nil {
+			l.accepted(alone, given)
+			return nil
 		}
 	}
 	return refusal
