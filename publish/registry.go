@@ -339,7 +339,7 @@ func (e *answerError) Error() string {
 		text += ": the user of SCHEMA_REGISTRY_USERNAME, or SCHEMA_REGISTRY_TOKEN, needs the right to the subjects"
 	case e.status == http.StatusProxyAuthRequired:
 		text += ": HTTP_PROXY has to hold the user and password of the proxy"
-	case e.status == http.StatusBadRequest && e.code == 0:
+	case e.ofSomebodyElse():
 		text += ": if it speaks TLS, AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) has to begin with https://"
 	case e.status == http.StatusNotFound && !e.Is(ErrNotRegistered):
 		text += ": not a registry's answer, check the path in AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL)"
@@ -349,6 +349,9 @@ func (e *answerError) Error() string {
 	return text
 }
 
+// ofSomebodyElse tells what servers that are not spoken to as they want say before a registry could. A registry has a code.
+func (e *answerError) ofSomebodyElse() bool { return e.status == http.StatusBadRequest && e.code == 0 }
+
 // Is makes the answer known as ErrNotRegistered or ErrRegistryRefused. A 404 without a code of the registry comes from
 // a proxy or a wrong path and is neither: it must not be taken for a subject that waits to be registered.
 func (e *answerError) Is(target error) bool {
@@ -356,7 +359,7 @@ func (e *answerError) Is(target error) bool {
 	case ErrNotRegistered:
 		return e.status == http.StatusNotFound && e.code >= 40401 && e.code <= 40403
 	case ErrRegistryRefused:
-		return e.status >= 400 && e.status < 500 && e.status != http.StatusNotFound &&
+		return e.status >= 400 && e.status < 500 && e.status != http.StatusNotFound && !e.ofSomebodyElse() &&
 			e.status != http.StatusRequestTimeout && e.status != http.StatusTooManyRequests
 	}
 	return false

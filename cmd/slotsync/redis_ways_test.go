@@ -154,16 +154,6 @@ func TestRedisIsReachedInEachWay(t *testing.T) {
 	}
 
 	_, port, _ := net.SplitHostPort(single.TLSAddr)
-	with := func(base env, more ...string) env {
-		all := env{}
-		for name, value := range base {
-			all[name] = value
-		}
-		for i := 0; i < len(more); i += 2 {
-			all[more[i]] = more[i+1]
-		}
-		return all
-	}
 	plain := env{"REDIS_HOST": redisAt("redis", "", hush, single.Addr)}
 	user := env{"REDIS_HOST": redisAt("redis", "slotsync", hush, single.Addr)}
 	tls := env{"REDIS_HOST": redisAt("rediss", "slotsync", hush, single.TLSAddr), "REDIS_TLS_CA": ours.path}

@@ -204,6 +204,8 @@ func (f tlsFiles) explainAlert(err error) error {
 	}
 	cert, text := strings.TrimSuffix(f.caSetting, "_CA")+"_CERT", err.Error()
 	switch {
+	case f.cert.given() && strings.Contains(text, "certificate required"):
+		return fmt.Errorf("the server does not accept the certificate in %s: no authority that it names has signed it: %w", cert, err)
 	case strings.Contains(text, "certificate required"), !f.cert.given() && (strings.Contains(text, "bad certificate") || strings.Contains(text, "handshake failure")):
 		return fmt.Errorf("the server wants a certificate of its clients: set %s: %w", cert, err)
 	case strings.Contains(text, "expired certificate"):
