@@ -12,7 +12,7 @@ func newCluster(addrs []string, o *redis.Options) *redis.ClusterClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: addrs,
 
-		Username: o.Username, Password: o.Password, CredentialsProviderContext: o.CredentialsProviderContext,
+		Dialer: o.Dialer, OnConnect: o.OnConnect, TLSConfig: o.TLSConfig,
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout,
 		ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialerRetries: o.DialerRetries,
 		DisableIdentity: o.DisableIdentity, MaintNotificationsConfig: o.MaintNotificationsConfig,

@@ -5,9 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,16 +20,22 @@ type Config struct {
 	// URL begins with redis://, rediss:// (TLS) or unix://; without a scheme it is host:port. It may carry a user, a
 	// password and the number of a database. With Sentinel or Cluster, its host is not used.
 	URL string
+	// Fresh returns the URL as it is now, for a user or password that is refused. Nil: it does not change.
+	Fresh func() (string, error)
 	// Sentinel tells where the master is. Its zero value is none.
 	Sentinel Sentinel
 	// Cluster has the addresses, host:port, of some nodes of a Redis Cluster. Empty: it is none.
 	Cluster []string
-	// TLS is used with rediss:// in place of the defaults, and refused with anything else.
-	TLS *tls.Config
+	// DialTLS makes the connections of a rediss:// URL, those to Sentinels included. Nil: with the system's roots, and
+	// without a certificate of ours.
+	DialTLS Dialer
 	// Warn is told, once, that the server refused the user of the URL and that the password is tried without it. It may
 	// be nil.
 	Warn func(message string)
 }
+
+// Dialer makes a connection to host:port.
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client is a connection to Redis, whatever stands behind it.
 type Client = redis.UniversalClient
@@ -42,12 +48,7 @@ func Dial(c Config) (Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	if c.TLS != nil {
-		if options.TLSConfig == nil {
-			return nil, errors.New("a certificate is set, but the URL does not begin with rediss://")
-		}
-		options.TLSConfig = c.TLS
-	}
+	options.Dialer = c.dialer(options)
 
 	options.ContextTimeoutEnabled = true // without it the end of a context is ignored while reading
 	options.DialTimeout = 2 * time.Second
@@ -59,24 +60,40 @@ func Dial(c Config) (Client, error) {
 	options.DisableIdentity = true
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
-	login := &login{warn: c.Warn, user: options.Username, password: options.Password}
-	if login.user != "" && login.password != "" {
-		options.CredentialsProviderContext = login.credentials
+	login := &login{
+		read: c.reader(*options), warn: c.Warn, db: options.DB,
+		who: credentials{options.Username, options.Password},
 	}
-	var client Client
+	options.OnConnect = login.open
+	options.Username, options.Password, options.DB = "", "", 0 // which the library would send by itself, and before
 	switch {
 	case c.Sentinel.Master != "":
-		client = newFailover(c.Sentinel, options)
+		return newFailover(c.Sentinel, options), nil
 	case len(c.Cluster) > 0:
-		client = newCluster(c.Cluster, options)
+		return newCluster(c.Cluster, options), nil
 	default:
-		client = redis.NewClient(options)
+		return redis.NewClient(options), nil
 	}
-	if options.CredentialsProviderContext != nil {
-		client.AddHook(login)
-	}
-	return client, nil
 }
+
+// dialer returns what makes connections. The library's own does not look at the end of the context while it speaks TLS.
+func (c Config) dialer(o *redis.Options) Dialer {
+	plain := &net.Dialer{KeepAlive: 30 * time.Second}
+	switch {
+	case o.TLSConfig == nil:
+		return plain.DialContext
+	case c.DialTLS != nil && !o.TLSConfig.InsecureSkipVerify:
+		return c.DialTLS
+	}
+	config := o.TLSConfig.Clone()
+	if c.manyServers() {
+		config.ServerName = "" // that of each server
+	}
+	return (&tls.Dialer{NetDialer: plain, Config: config}).DialContext
+}
+
+// manyServers tells whether addresses are learned from Sentinels or nodes.
+func (c Config) manyServers() bool { return c.Sentinel.Master != "" || len(c.Cluster) > 0 }
 
 // CheckURL returns what is wrong with the URL of c, which is not quoted, as the end of a sentence that begins with the
 // name of the setting. It asks nobody.
@@ -91,14 +108,11 @@ func (c Config) options() (*redis.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster, sentinel := len(c.Cluster) > 0, c.Sentinel.Master != ""
 	switch {
-	case !cluster && !sentinel:
+	case !c.manyServers():
 	case options.Network == "unix":
 		return nil, errors.New("names a socket, but Sentinel and Cluster tell addresses: give redis://user:password@host, whose host is not used")
-	case options.TLSConfig != nil:
-		return nil, errors.New("begins with rediss://, but TLS is not supported yet with Sentinel and Cluster")
-	case cluster && options.DB != 0:
+	case len(c.Cluster) > 0 && options.DB != 0:
 		return nil, errors.New("names a database, but a Redis Cluster has only one: leave it out")
 	}
 	return options, nil
@@ -125,66 +139,4 @@ func parse(address string) (*redis.Options, error) {
 		return nil, errURL
 	}
 	return options, nil
-}
-
-// login drops a user that the server refuses: slot_sync's client ignored the one in the URL, and its deployments may
-// carry any. It is dropped once and for good, and the command that met the refusal is tried again.
-type login struct {
-	warn           func(string)
-	user, password string
-	dropped        atomic.Bool
-}
-
-func (l *login) credentials(context.Context) (user, password string, err error) {
-	if l.dropped.Load() {
-		return "", l.password, nil
-	}
-	return l.user, l.password, nil
-}
-
-// again tells whether what failed with err may succeed without the user. The refused login itself is not repeated, as
-// it would be with the same words: the command that needed a connection is.
-func (l *login) again(err error, had bool, commands ...redis.Cmder) bool {
-	if err == nil || !had || !strings.Contains(err.Error(), "WRONGPASS") || lostSentinels(err) {
-		return false
-	}
-	for _, cmd := range commands {
-		if cmd.Name() == "hello" || cmd.Name() == "auth" {
-			return false
-		}
-	}
-	if l.dropped.CompareAndSwap(false, true) && l.warn != nil {
-		l.warn("Redis refused the user of its URL; going on with the password alone, as slot_sync did")
-	}
-	for _, cmd := range commands {
-		cmd.SetErr(nil)
-	}
-	return true
-}
-
-// DialHook is part of redis.Hook.
-func (l *login) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessHook is part of redis.Hook.
-func (l *login) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		had := !l.dropped.Load()
-		err := next(ctx, cmd)
-		if l.again(err, had, cmd) {
-			err = next(ctx, cmd)
-		}
-		return err
-	}
-}
-
-// ProcessPipelineHook is part of redis.Hook.
-func (l *login) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, commands []redis.Cmder) error {
-		had := !l.dropped.Load()
-		err := next(ctx, commands)
-		if l.again(err, had, commands...) {
-			err = next(ctx, commands)
-		}
-		return err
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -151,9 +152,6 @@ func TestABadURLIsRefusedWithoutBeingQuoted(t *testing.T) {
 			}
 		}
 	}
-	if _, err := cache.Dial(cache.Config{URL: "redis://host", TLS: &tls.Config{}}); err == nil {
-		t.Error("a certificate is ignored silently")
-	}
 }
 
 func TestDialSpeaksTLS(t *testing.T) {
@@ -161,14 +159,11 @@ func TestDialSpeaksTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hello := make(chan string, 1)
+	hello := make(chan string, 10)
 	var server sync.WaitGroup
 	server.Go(func() {
 		config := &tls.Config{GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			select {
-			case hello <- fmt.Sprintf("%s %x", info.ServerName, info.SupportedVersions):
-			default:
-			}
+			hello <- fmt.Sprintf("%s %x", info.ServerName, slices.Min(info.SupportedVersions))
 			return nil, errors.New("seen enough")
 		}}
 		for {
@@ -183,12 +178,29 @@ func TestDialSpeaksTLS(t *testing.T) {
 	defer server.Wait()
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	client := dial(t, cache.Config{URL: "rediss://localhost:" + port, TLS: &tls.Config{MinVersion: tls.VersionTLS13}})
-	if err := client.Ping(t.Context()).Err(); err == nil {
-		t.Error("it answered without a certificate")
+	dialer := func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13}}
+		return d.DialContext(ctx, network, address)
 	}
-	if got, want := <-hello, fmt.Sprintf("localhost %x", []uint16{tls.VersionTLS13}); got != want {
-		t.Errorf("asked for the certificate of %q, want %q: the name of the URL, and TLS as it was set", got, want)
+	for _, c := range []struct {
+		claim  string
+		config cache.Config
+		want   string
+	}{
+		{"with the name of the URL", cache.Config{URL: "rediss://localhost:" + port}, fmt.Sprintf("localhost %x", tls.VersionTLS12)},
+		{"as somebody else does it", cache.Config{URL: "rediss://localhost:" + port, DialTLS: dialer}, fmt.Sprintf("localhost %x", tls.VersionTLS13)},
+		{"with the name of a node", cache.Config{URL: "rediss://elsewhere", Cluster: []string{"localhost:" + port}}, fmt.Sprintf("localhost %x", tls.VersionTLS12)},
+		{"with the name of a Sentinel", cache.Config{URL: "rediss://elsewhere", Sentinel: cache.Sentinel{Master: "m", Addrs: []string{"localhost:" + port}}}, fmt.Sprintf("localhost %x", tls.VersionTLS12)},
+	} {
+		if _, err := cache.New(dial(t, c.config), "d").Ends(t.Context()); err == nil {
+			t.Errorf("%s: it answered without a certificate", c.claim)
+		}
+		if got := <-hello; got != c.want {
+			t.Errorf("%s: got %q, want %q, the name and the oldest TLS that are offered", c.claim, got, c.want)
+		}
+		for len(hello) > 0 {
+			<-hello
+		}
 	}
 }
 

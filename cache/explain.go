@@ -3,10 +3,13 @@ package cache
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -68,16 +71,30 @@ func isRight(client Client) string {
 
 func advice(client Client, err error) string {
 	_, failsOver := client.(*failover)
+	_, isCluster := client.(*redis.ClusterClient)
 	var network net.Error
 	var plain tls.RecordHeaderError
+	var name x509.HostnameError
 	var certificate *tls.CertificateVerificationError
 	switch says := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }; {
 	case errors.Is(err, context.Canceled):
 		return "" // our own doing
+	case errors.As(err, &name) && lostSentinels(err):
+		return "REDIS_SENTINEL_ADDRS has to name the Sentinels as their certificates do"
+	case errors.As(err, &name) && failsOver:
+		return "its certificate has to bear what the Sentinels tell: with sentinel announce-hostnames yes, names instead of addresses"
+	case errors.As(err, &name) && isCluster:
+		return "its certificate has to bear what the nodes tell: with cluster-preferred-endpoint-type hostname, names instead of addresses"
+	case errors.As(err, &name):
+		return "REDIS_HOST has to name it as its certificate does"
+	case errors.As(err, &certificate), isAlert(err):
+		return "" // who dialed has said it
 	case lostSentinels(err) && redis.IsAuthError(err):
 		return "the password of the Sentinels stands in REDIS_SENTINEL_PASSWORD"
 	case lostSentinels(err) && errors.Is(err, redis.Nil):
 		return "the Sentinels know no master of that name: is REDIS_SENTINEL_MASTER right?"
+	case lostSentinels(err) && hasHungUp(err) && !speaksTLS(client):
+		return "if the Sentinels speak TLS, REDIS_HOST has to begin with rediss://"
 	case lostSentinels(err):
 		return "are REDIS_SENTINEL_ADDRS right, and the Sentinels up?"
 	case redis.IsAuthError(err), says("invalid password"), says("AUTH "):
@@ -104,9 +121,14 @@ func advice(client Client, err error) string {
 		return "Redis cannot write to its disk: its log says why"
 	case redis.IsMaxClientsError(err):
 		return "raise its maxclients"
-	case errors.As(err, &plain), errors.As(err, &certificate):
-		return "does it speak TLS, as the rediss:// of REDIS_HOST says, with a certificate for this name from an authority that is known here?"
+	case errors.As(err, &plain):
+		return "REDIS_HOST begins with rediss://: is it meant to?"
+	case hasHungUp(err) && !speaksTLS(client):
+		return "if it speaks TLS, REDIS_HOST has to begin with rediss://"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &network) && network.Timeout():
+		if speaksTLS(client) {
+			return "no answer in time: " + isRight(client) + ", does Redis speak TLS there, as the rediss:// of REDIS_HOST says, and is it neither overloaded nor behind a firewall?"
+		}
 		return "no answer in time: " + isRight(client) + ", and Redis neither overloaded nor behind a firewall?"
 	case isAnswer(err):
 		return ""
@@ -119,4 +141,26 @@ func advice(client Client, err error) string {
 func isAnswer(err error) bool {
 	var answer redis.Error
 	return errors.As(err, &answer)
+}
+
+// isAlert tells whether the server has ended a TLS handshake for what it was shown, of which there may be nothing.
+func isAlert(err error) bool {
+	var told *net.OpError
+	return errors.As(err, &told) && told.Op == "remote error"
+}
+
+// hasHungUp tells whether the connection was closed where an answer was due.
+func hasHungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
+
+// speaksTLS tells whether the client does.
+func speaksTLS(client Client) bool {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().TLSConfig != nil
+	case *failover:
+		return c.Options().TLSConfig != nil
+	case *redis.ClusterClient:
+		return c.Options().TLSConfig != nil
+	}
+	return false
 }

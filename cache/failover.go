@@ -12,9 +12,10 @@ import (
 
 // Sentinel says how to find the master of a group of servers, one of which takes its place when it fails.
 type Sentinel struct {
-	Master   string   // its name in Sentinel's configuration
-	Addrs    []string // of some Sentinels, host:port
-	Password string   // of the Sentinels; that of the servers stands in the URL
+	Master string   // its name in Sentinel's configuration
+	Addrs  []string // of some Sentinels, host:port
+	// Password returns that of the Sentinels as it is now; that of the servers stands in the URL. Nil, or empty: none.
+	Password func() (string, error)
 }
 
 // failover is a client for the master that Sentinel tells of.
@@ -29,11 +30,10 @@ const askSentinel = 400 * time.Millisecond
 
 func newFailover(s Sentinel, o *redis.Options) *failover {
 	options := &redis.FailoverOptions{
-		MasterName:       s.Master,
-		SentinelAddrs:    s.Addrs,
-		SentinelPassword: s.Password,
+		MasterName:    s.Master,
+		SentinelAddrs: s.Addrs,
 
-		Username: o.Username, Password: o.Password, CredentialsProviderContext: o.CredentialsProviderContext, DB: o.DB,
+		Dialer: o.Dialer, OnConnect: o.OnConnect, TLSConfig: o.TLSConfig,
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, PoolTimeout: o.PoolTimeout,
 		ContextTimeoutEnabled: o.ContextTimeoutEnabled, MaxRetries: o.MaxRetries, DialerRetries: o.DialerRetries,
 		DisableIdentity: o.DisableIdentity,
@@ -44,8 +44,22 @@ func newFailover(s Sentinel, o *redis.Options) *failover {
 	// options were copied for the servers, so that from here on they are those of the Sentinels alone.
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = askSentinel, askSentinel, askSentinel
 	options.MaxRetries = -1
+	options.OnConnect = s.login().open
 	f.AddHook(f)
 	return f
+}
+
+// login is that of the Sentinels.
+func (s Sentinel) login() *login {
+	read := func() (credentials, error) {
+		if s.Password == nil {
+			return credentials{}, nil
+		}
+		password, err := s.Password()
+		return credentials{password: password}, err
+	}
+	who, _ := read() // what is wrong with it is told when it is needed
+	return &login{read: read, who: who}
 }
 
 // where names the master as far as it is known.

@@ -136,8 +136,8 @@ func TestTroubleWithSentinelsNamesTheirSettings(t *testing.T) {
 		{"nobody is there", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{"127.0.0.1:1", "127.0.0.1:2"}}, "are REDIS_SENTINEL_ADDRS right"},
 		{"another name", cache.Sentinel{Master: "other", Addrs: w.sentinels[:2].Addrs()}, "is REDIS_SENTINEL_MASTER right?"},
 		{"no password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}}, "REDIS_SENTINEL_PASSWORD"},
-		{"a wrong password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}, Password: "hunter2"}, "REDIS_SENTINEL_PASSWORD"},
-		{"the password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}, Password: "hush"}, ""},
+		{"a wrong password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}, Password: always("hunter2")}, "REDIS_SENTINEL_PASSWORD"},
+		{"the password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}, Password: always("hush")}, ""},
 		{"one of two is away", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{"127.0.0.1:1", w.sentinels[0].Addr}}, ""},
 	} {
 		var warned []string
@@ -156,6 +156,10 @@ func TestTroubleWithSentinelsNamesTheirSettings(t *testing.T) {
 		}
 		client.Close()
 	}
+}
+
+func always(password string) func() (string, error) {
+	return func() (string, error) { return password, nil }
 }
 
 func TestANodeThatHangsDoesNotKeepTheClientFromTheOthers(t *testing.T) {

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/riferrei/srclient"
@@ -26,14 +28,16 @@ type Registry struct {
 	address   string // no user info, no slash at the end
 	login     func() (Credentials, error)
 	transport http.RoundTripper
+
+	mu       sync.Mutex  // guards accepted
+	accepted Credentials // last, by the registry; zero: none yet
 }
 
 // RegistryOptions say how to reach a registry. The zero value asks without credentials, or with those in the address.
 type RegistryOptions struct {
-	// Login is asked before each request, so that a password that changes in its file is noticed.
+	// Login is asked at first, and again when what it gave is refused, so that a password may be replaced in its file.
 	Login func() (Credentials, error)
-	TLS   *tls.Config // nil: the system's roots and no client certificate
-	// Transport carries the requests; nil: one of its own, with TLS.
+	// Transport carries the requests; nil: the system's roots and proxy, and no client certificate.
 	Transport http.RoundTripper
 }
 
@@ -100,7 +104,6 @@ func NewRegistry(address string, o RegistryOptions) (*Registry, error) {
 	r.address = strings.TrimRight(u.String(), "/")
 	if r.transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.TLSClientConfig = o.TLS
 		// A few requests every some minutes: a kept connection would mostly be found dead, and a POST is not repeated.
 		t.DisableKeepAlives = true
 		r.transport = t
@@ -164,23 +167,65 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// send is the way to the registry. It reads the answer whole, since srclient reads without a limit, drops the status
-// of errors and panics on an answer that is null. What is not a success is an error here, redirects included: they
-// would carry the credentials elsewhere, and make a GET of a POST.
+// send is the way to the registry. Until it is refused it shows what was accepted last: a password is not replaced in
+// its file and in the registry at the same moment.
 func (r *Registry) send(req *http.Request) (*http.Response, error) {
-	login, err := r.login()
+	shown, err := r.lastLogin()
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
+	resp, refusal := r.attempt(req, shown)
+	if !refusesLogin(refusal) {
+		return resp, refusal
+	}
+	fresh, err := r.login()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w; and there are no other credentials: %w", refusal, err)
+	case fresh == shown:
+		return nil, refusal
+	}
+	if req.GetBody != nil {
+		if req.Body, err = req.GetBody(); err != nil {
+			return nil, fmt.Errorf("form the request again: %w", err)
+		}
+	}
+	return r.attempt(req, fresh)
+}
+
+func (r *Registry) lastLogin() (Credentials, error) {
+	r.mu.Lock()
+	last := r.accepted
+	r.mu.Unlock()
+	if last != (Credentials{}) {
+		return last, nil
+	}
+	return r.login()
+}
+
+func (r *Registry) accept(c Credentials) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.accepted = c
+}
+
+// refusesLogin tells whether a registry wants other credentials. Some have but one status for those and for rights.
+func refusesLogin(err error) bool {
+	var answer *answerError
+	return errors.As(err, &answer) && (answer.status == http.StatusUnauthorized || answer.status == http.StatusForbidden)
+}
+
+// attempt sends a request once. It reads the answer whole, since srclient reads without a limit, drops the status of
+// errors and panics on an answer that is null. What is not a success is an error here, redirects included: they would
+// carry the credentials elsewhere, and make a GET of a POST.
+func (r *Registry) attempt(req *http.Request, login Credentials) (*http.Response, error) {
+	req.Header.Del("Authorization")
 	if login.header != "" {
 		req.Header.Set("Authorization", login.header)
 	}
 	resp, err := r.transport.RoundTrip(req)
 	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w; is AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) right, and the registry up?", err)
+		return nil, unreached(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -188,14 +233,33 @@ func (r *Registry) send(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read answer: %w", err)
 	case len(body) > maxAnswer:
-		return nil, fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
+		return nil, fmt.Errorf("answer is larger than %d MiB: %s", maxAnswer>>20, isItRight)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return nil, newAnswerError(resp.StatusCode, body, login)
 	case !isJSON(body):
 		return nil, fmt.Errorf("answered %d with something other than a JSON object or list: is this a schema registry?", resp.StatusCode)
 	}
+	r.accept(login)
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+const isItRight = "is AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) right"
+
+// unreached says which setting may be wrong if there was no answer.
+func unreached(err error) error {
+	var certificate *tls.CertificateVerificationError
+	var network *net.OpError
+	isNetwork := errors.As(err, &network)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &certificate), isNetwork && network.Op == "remote error":
+		return err // of the handshake: who made the transport says what is wrong
+	case isNetwork && network.Op == "proxyconnect":
+		return fmt.Errorf("%w; is HTTPS_PROXY (or HTTP_PROXY) right, and the proxy up?", err)
+	}
+	return fmt.Errorf("%w; %s, and the registry up?", err, isItRight)
 }
 
 // isJSON says whether body is an object or a list.
@@ -205,6 +269,10 @@ func isJSON(body []byte) bool {
 }
 
 func schemaVersion(s *srclient.Schema, err error) (SchemaVersion, error) {
+	var other *json.UnmarshalTypeError
+	if errors.As(err, &other) {
+		return SchemaVersion{}, fmt.Errorf("answered with something other than a schema: is this a schema registry? %w", err)
+	}
 	if err != nil {
 		return SchemaVersion{}, err
 	}
@@ -267,6 +335,12 @@ func (e *answerError) Error() string {
 	switch {
 	case e.status == http.StatusUnauthorized:
 		text += ": check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN"
+	case e.status == http.StatusForbidden:
+		text += ": the user of SCHEMA_REGISTRY_USERNAME, or SCHEMA_REGISTRY_TOKEN, needs the right to the subjects"
+	case e.status == http.StatusProxyAuthRequired:
+		text += ": HTTP_PROXY has to hold the user and password of the proxy"
+	case e.ofSomebodyElse():
+		text += ": if it speaks TLS, AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) has to begin with https://"
 	case e.status == http.StatusNotFound && !e.Is(ErrNotRegistered):
 		text += ": not a registry's answer, check the path in AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL)"
 	case e.status >= 300 && e.status < 400:
@@ -275,6 +349,9 @@ func (e *answerError) Error() string {
 	return text
 }
 
+// ofSomebodyElse tells what servers that are not spoken to as they want say before a registry could. A registry has a code.
+func (e *answerError) ofSomebodyElse() bool { return e.status == http.StatusBadRequest && e.code == 0 }
+
 // Is makes the answer known as ErrNotRegistered or ErrRegistryRefused. A 404 without a code of the registry comes from
 // a proxy or a wrong path and is neither: it must not be taken for a subject that waits to be registered.
 func (e *answerError) Is(target error) bool {
@@ -282,7 +359,7 @@ func (e *answerError) Is(target error) bool {
 	case ErrNotRegistered:
 		return e.status == http.StatusNotFound && e.code >= 40401 && e.code <= 40403
 	case ErrRegistryRefused:
-		return e.status >= 400 && e.status < 500 && e.status != http.StatusNotFound &&
+		return e.status >= 400 && e.status < 500 && e.status != http.StatusNotFound && !e.ofSomebodyElse() &&
 			e.status != http.StatusRequestTimeout && e.status != http.StatusTooManyRequests
 	}
 	return false

@@ -353,7 +353,7 @@ func TestTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	for name, config := range map[string]*tls.Config{"trusted": {RootCAs: roots}, "not trusted": nil} {
-		r, err := publish.NewRegistry(server.URL, publish.RegistryOptions{TLS: config})
+		r, err := publish.NewRegistry(server.URL, publish.RegistryOptions{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}})
 		if err != nil {
 			t.Fatal(err)
 		}

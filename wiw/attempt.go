@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -75,15 +74,6 @@ func withoutAddress(err error) error {
 		return outer.Err
 	}
 	return err
-}
-
-// whereTo asks, where nobody could be reached, for the setting that says where.
-func whereTo(err error, setting string) error {
-	var dial *net.OpError
-	if !errors.As(err, &dial) || dial.Op != "dial" {
-		return err
-	}
-	return fmt.Errorf("%w; is %s right?", err, setting)
 }
 
 func (c *Client) report(res *http.Response, latency time.Duration) {

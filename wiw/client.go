@@ -180,6 +180,7 @@ func newTransport() *http.Transport {
 	dialer := &net.Dialer{KeepAlive: 15 * time.Second}
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: letThrough,
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true, // off by default beside an own TLS configuration

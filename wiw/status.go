@@ -76,6 +76,8 @@ func refusal(res *http.Response, body io.Reader, hint hints, secrets ...string) 
 		e.Hint = "taken as a request to slow down"
 	case s == http.StatusTooManyRequests:
 		f.verdict = busy
+	case s == http.StatusProxyAuthRequired:
+		e.Hint = "HTTP_PROXY has to hold the user and password of the proxy"
 	case s >= 500 || s == http.StatusTeapot || s == http.StatusRequestTimeout || s < 300:
 		f.verdict = again
 	case s < 400:

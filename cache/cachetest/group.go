@@ -14,8 +14,8 @@ import (
 // slots is how many parts the keys of a cluster have.
 const slots = 16384
 
-// StartCluster starts a cluster of n masters.
-func StartCluster(dir string, n int) (nodes Group, err error) {
+// StartCluster starts a cluster of n masters with these settings.
+func StartCluster(dir string, n int, settings ...string) (nodes Group, err error) {
 	defer func() {
 		if err != nil {
 			nodes.Close()
@@ -23,7 +23,7 @@ func StartCluster(dir string, n int) (nodes Group, err error) {
 	}()
 	ctx := context.Background()
 	for i := range n {
-		s, err := Start(dir, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+		s, err := Start(dir, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000"}, settings...)...)
 		if s != nil {
 			nodes = append(nodes, s)
 		}
@@ -40,7 +40,7 @@ func StartCluster(dir string, n int) (nodes Group, err error) {
 		if err := s.Do(ctx, "cluster", "set-config-epoch", i+1); err != nil {
 			return nodes, err
 		}
-		host, port, _ := net.SplitHostPort(nodes[0].Addr)
+		host, port, _ := net.SplitHostPort(nodes[0].amongServers("--tls-cluster"))
 		if err := s.Do(ctx, "cluster", "meet", host, port); err != nil {
 			return nodes, err
 		}
@@ -55,6 +55,14 @@ func StartCluster(dir string, n int) (nodes Group, err error) {
 		}
 	}
 	return nodes, nil
+}
+
+// amongServers is where other servers find this one, which a setting says.
+func (s *Server) amongServers(setting string) string {
+	if s.setting(setting) == "yes" {
+		return s.TLSAddr
+	}
+	return s.Addr
 }
 
 // StartReplica starts a server that follows the master, and waits until it has what that has.
@@ -86,22 +94,31 @@ func (s *Server) Leads() error {
 // MasterName is what the Sentinels of StartSentinels call the master.
 const MasterName = "mymaster"
 
-// StartSentinels starts n Sentinels that watch the master, and act when most of them have missed it for a second.
-func StartSentinels(dir string, master *Server, n int) (sentinels Group, err error) {
+// StartSentinels starts n Sentinels with these settings that watch the master, and act when most of them have missed it for
+// a second.
+func StartSentinels(dir string, master *Server, n int, settings ...string) (sentinels Group, err error) {
 	defer func() {
 		if err != nil {
 			sentinels.Close()
 		}
 	}()
-	host, port, _ := net.SplitHostPort(master.Addr)
+	at := master.amongServers("--tls-replication")
+	host, port, _ := net.SplitHostPort(at)
+	replicas, err := master.replicas()
+	if err != nil {
+		return nil, err
+	}
 	for i := range n {
 		config := filepath.Join(dir, fmt.Sprintf("sentinel-%d.conf", i)) // which they write to
-		settings := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s %[4]d\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 6000\n",
+		watch := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s %[4]d\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 6000\n",
 			MasterName, host, port, n/2+1)
-		if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
+		if password := master.setting("--requirepass"); password != "" {
+			watch += fmt.Sprintf("sentinel auth-pass %s %s\n", MasterName, password)
+		}
+		if err := os.WriteFile(config, []byte(watch), 0o600); err != nil {
 			return sentinels, fmt.Errorf("start sentinel: %w", err)
 		}
-		s, err := start(dir, []string{config, "--sentinel"})
+		s, err := start(dir, append([]string{config, "--sentinel"}, settings...))
 		if s != nil {
 			sentinels = append(sentinels, s)
 		}
@@ -110,13 +127,26 @@ func StartSentinels(dir string, master *Server, n int) (sentinels Group, err err
 		}
 	}
 	for _, s := range sentinels {
-		err := s.Wait("the Sentinels know each other and a replica", func(ctx context.Context, c *redis.Client) (bool, error) {
+		err := s.Wait("the Sentinels know each other and the replicas", func(ctx context.Context, c *redis.Client) (bool, error) {
 			info, err := c.Info(ctx, "sentinel").Result()
-			return strings.Contains(info, fmt.Sprintf("status=ok,address=%s,slaves=1,sentinels=%d", master.Addr, n)), err
+			return strings.Contains(info, fmt.Sprintf("status=ok,address=%s,slaves=%d,sentinels=%d", at, replicas, n)), err
 		})
 		if err != nil {
 			return sentinels, err
 		}
 	}
 	return sentinels, nil
+}
+
+// replicas counts those that follow the server.
+func (s *Server) replicas() (n int, err error) {
+	err = s.Wait("it tells its replicas", func(ctx context.Context, c *redis.Client) (bool, error) {
+		info, err := c.Info(ctx, "replication").Result()
+		_, after, told := strings.Cut(info, "connected_slaves:")
+		if told {
+			_, err = fmt.Sscan(after, &n)
+		}
+		return told, err
+	})
+	return n, err
 }

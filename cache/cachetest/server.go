@@ -22,7 +22,8 @@ const patience = 20 * time.Second
 
 // Server is a redis-server on loopback, whose data outlives its process.
 type Server struct {
-	Addr string // host:port
+	Addr    string // host:port
+	TLSAddr string // the same over TLS, if there are settings for it
 
 	dir   string
 	args  []string
@@ -31,7 +32,7 @@ type Server struct {
 }
 
 // Start starts a server in a folder of its own below dir. It appends to a file what it acknowledges, and the settings, each
-// a name and a value, say what else it does. Close ends it.
+// a name and a value, say what else it does, such as those of TLS.Settings. Close ends it.
 func Start(dir string, settings ...string) (*Server, error) {
 	return start(dir, append([]string{"--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"}, settings...))
 }
@@ -46,7 +47,33 @@ func start(dir string, args []string) (*Server, error) {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
 	s.args = append(args, "--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"))
+	if s.setting("--tls-cert-file") != "" {
+		if s.TLSAddr, port, err = freePort(); err != nil {
+			return nil, err
+		}
+		s.args = append(s.args, "--tls-port", port)
+	}
 	return s, s.Run()
+}
+
+// setting returns the value of one that the server was started with, or "".
+func (s *Server) setting(name string) string {
+	if i := slices.Index(s.args, name); i >= 0 && i+1 < len(s.args) {
+		return s.args[i+1]
+	}
+	return ""
+}
+
+// TLS has the paths of the files, in PEM, that a server speaks TLS with.
+type TLS struct{ CA, Cert, Key string }
+
+// Settings are those of a server that speaks TLS on a port of its own, with other servers too, and looks at the
+// certificates of clients that have one.
+func (f TLS) Settings() []string {
+	return []string{
+		"--tls-ca-cert-file", f.CA, "--tls-cert-file", f.Cert, "--tls-key-file", f.Key,
+		"--tls-auth-clients", "optional", "--tls-replication", "yes",
+	}
 }
 
 // freePort returns a port that is free, as is the one 10,000 above it, where a node of a cluster speaks to others. Both
@@ -114,7 +141,7 @@ func (s *Server) Close() {
 // Client returns a client for this server alone, to be closed by the caller.
 func (s *Server) Client() *redis.Client {
 	logging.Disable() // a server that is not up yet is asked until it is
-	return redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true})
+	return redis.NewClient(&redis.Options{Addr: s.Addr, Password: s.setting("--requirepass"), MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true})
 }
 
 // Do sends a command and waits for its answer.

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/slotsync/slotsync/cache"
 	shiftsync "github.com/slotsync/slotsync/sync"
@@ -60,7 +63,15 @@ func redisCLI(w *facts) string {
 		command = "redis-cli -s " + path
 	}
 	if w.cfg.Redis.Master != "" || len(w.cfg.Redis.Cluster) > 0 {
-		command = "redis-cli -u redis://<master>"
+		command = "redis-cli -u " + strings.SplitAfter(at.String(), "://")[0] + "<master>"
+	}
+	for _, file := range []struct {
+		flag string
+		pem  pemSource
+	}{{" --cacert ", w.cfg.Redis.CA}, {" --cert ", w.cfg.Redis.Cert}, {" --key ", w.cfg.Redis.Key}} {
+		if file.pem.path != "" {
+			command += file.flag + file.pem.path
+		}
 	}
 	u, err := url.Parse(at.Reveal())
 	if err != nil || u.User == nil {
@@ -81,6 +92,13 @@ func judgeRedis(w *facts) finding {
 			with("%s ACL SETUSER <user> +%s", redisCLI(w), command)
 	case r.err != nil && refusesPassword(r.err):
 		return judgePassword(w)
+	case tlsAdvice(r.err, "REDIS", "REDIS_HOST") != "":
+		return fail(tlsAdvice(r.err, "REDIS", whereRedis(w.cfg)), "%s%s", asked(w.cfg), r.err)
+	case r.err != nil && w.cfg.plainRedis() && hungUp(r.err):
+		return fail("if it speaks TLS there, begin REDIS_HOST with rediss://; else see that "+rightSetting(w.cfg), "%s%s", asked(w.cfg), r.err)
+	case r.err != nil && strings.HasPrefix(w.cfg.Redis.URL.String(), "rediss://"):
+		return fail("see that "+rightSetting(w.cfg)+", that it speaks TLS there (else begin REDIS_HOST with redis://), and that it can be reached from here",
+			"%s%s", asked(w.cfg), r.err)
 	case r.err != nil:
 		return fail("see that "+rightSetting(w.cfg)+", and that it can be reached from here", "%s%s", asked(w.cfg), r.err)
 	case partless(w):
@@ -95,13 +113,13 @@ func judgeRedis(w *facts) finding {
 }
 
 func judgePassword(w *facts) finding {
+	if strings.Contains(w.redis.err.Error(), "REDIS_SENTINEL_PASSWORD") {
+		return fail("put the password of the Sentinels into REDIS_SENTINEL_PASSWORD; that of the servers stands in REDIS_HOST", "%s", w.redis.err)
+	}
 	advice, refused := "put the password into REDIS_HOST, as redis://:password@host:port", w.redis.err.Error()
 	if w.redisPassword() {
 		advice = "correct it, with special characters percent-encoded, and the user if there is one"
 		refused = "the password in REDIS_HOST is refused: " + refused
-	}
-	if w.cfg.Redis.Master != "" {
-		advice += "; that of the Sentinels is REDIS_SENTINEL_PASSWORD"
 	}
 	return fail(advice, "%s%s", asked(w.cfg), refused)
 }
@@ -143,6 +161,18 @@ func asked(cfg *config) string {
 		return ""
 	}
 	return cfg.Redis.URL.String() + ": "
+}
+
+// plainRedis tells whether Redis is spoken with in the clear.
+func (c *config) plainRedis() bool { return strings.HasPrefix(c.Redis.URL.String(), "redis://") }
+
+// hungUp tells whether a server has closed the connection instead of answering.
+func hungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
+
+// whereRedis is the setting that names the servers.
+func whereRedis(cfg *config) string {
+	setting, _, _ := strings.Cut(rightSetting(cfg), " is right")
+	return strings.TrimSuffix(setting, " are right")
 }
 
 // rightSetting names what says where to look for Redis.

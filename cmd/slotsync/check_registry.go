@@ -29,6 +29,9 @@ func registryChecks() []check {
 func (r *registryFacts) refused() bool { return errors.Is(r.err, publish.ErrRegistryRefused) }
 
 func judgeRegistry(w *facts) finding {
+	if advice := tlsAdvice(w.registry.err, "SCHEMA_REGISTRY", "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL"); advice != "" {
+		return fail(advice, "%s: %s", w.cfg.Registry.URL, w.registry.err)
+	}
 	if r := &w.registry; r.err != nil && !r.refused() {
 		return fail("see that AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL is right, with its path, and that it can be reached from here",
 			"%s: %s", w.cfg.Registry.URL, r.err)

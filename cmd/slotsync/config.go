@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/slotsync/slotsync/cache"
 )
 
 // config declares every setting once: its flag (name), its variables, the old program's name before the better one
@@ -68,11 +66,14 @@ type config struct {
 	} `embed:"" group:"Kafka"`
 
 	Registry struct {
-		URL      endpoint `name:"schema-registry-url" vars:"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL,SCHEMA_REGISTRY_URL" file:"" placeholder:"URL" schemes:"http,https" needed:"the URL of the schema registry" help:"Where the schema registry is."`
-		Username string   `name:"schema-registry-username" vars:"SCHEMA_REGISTRY_USERNAME" type:"printable" placeholder:"USER" help:"User for basic authentication."`
-		Password secret   `name:"schema-registry-password-file" vars:"SCHEMA_REGISTRY_PASSWORD" file:"" placeholder:"PATH" help:"Its password."`
-		Token    secret   `name:"schema-registry-token-file" vars:"SCHEMA_REGISTRY_TOKEN" file:"" placeholder:"PATH" help:"Bearer token, instead of user and password."`
-		Register bool     `name:"register-schemas" vars:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start if they are compatible."`
+		URL      endpoint  `name:"schema-registry-url" vars:"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL,SCHEMA_REGISTRY_URL" file:"" placeholder:"URL" schemes:"http,https" needed:"the URL of the schema registry" help:"Where the schema registry is."`
+		Username string    `name:"schema-registry-username" vars:"SCHEMA_REGISTRY_USERNAME" type:"printable" placeholder:"USER" help:"User for basic authentication."`
+		Password secret    `name:"schema-registry-password-file" vars:"SCHEMA_REGISTRY_PASSWORD" file:"" placeholder:"PATH" help:"Its password."`
+		Token    secret    `name:"schema-registry-token-file" vars:"SCHEMA_REGISTRY_TOKEN" file:"" placeholder:"PATH" help:"Bearer token, instead of user and password."`
+		CA       pemSource `name:"schema-registry-tls-ca" vars:"SCHEMA_REGISTRY_TLS_CA" placeholder:"PATH" help:"Certificates, in PEM, of the authorities that may sign the registry's; a path, or in the variable the text. Unset: the system's."`
+		Cert     pemSource `name:"schema-registry-tls-cert" vars:"SCHEMA_REGISTRY_TLS_CERT" placeholder:"PATH" help:"Certificate to show to the registry, likewise."`
+		Key      pemSource `name:"schema-registry-tls-key" vars:"SCHEMA_REGISTRY_TLS_KEY" file:"" placeholder:"PATH" help:"Its key, likewise."`
+		Register bool      `name:"register-schemas" vars:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start if they are compatible."`
 	} `embed:"" group:"Schema registry"`
 
 	Redis struct {
@@ -81,6 +82,9 @@ type config struct {
 		Sentinels        hostPorts     `name:"redis-sentinel-addrs" vars:"REDIS_SENTINEL_ADDRS" port:"26379" placeholder:"HOST:PORT,..." help:"Some of its Sentinels; the others are asked for."`
 		SentinelPassword secret        `name:"redis-sentinel-password-file" vars:"REDIS_SENTINEL_PASSWORD" file:"" placeholder:"PATH" help:"Password of the Sentinels."`
 		Cluster          hostPorts     `name:"redis-cluster-addrs" vars:"REDIS_CLUSTER_ADDRS" port:"6379" placeholder:"HOST:PORT,..." help:"Some nodes of a Redis Cluster; the others are asked for."`
+		CA               pemSource     `name:"redis-tls-ca" vars:"REDIS_TLS_CA" placeholder:"PATH" help:"For rediss://: certificates, in PEM, of the authorities that may sign the servers'; a path, or in the variable the text. Unset: the system's."`
+		Cert             pemSource     `name:"redis-tls-cert" vars:"REDIS_TLS_CERT" placeholder:"PATH" help:"For rediss://: certificate to show to the servers, likewise."`
+		Key              pemSource     `name:"redis-tls-key" vars:"REDIS_TLS_KEY" file:"" placeholder:"PATH" help:"Its key, likewise."`
 		Expire           time.Duration `name:"expire-cache" vars:"EXPIRE_CACHE" default:"604800" min:"1" max:"315360000" help:"Seconds to remember a shift after it was last seen; never less than the window."`
 	} `embed:"" group:"Redis"`
 
@@ -159,8 +163,6 @@ func unsupported() []struct{ what, names string } {
 	return []struct{ what, names string }{
 		{"TLS to Kafka", "KAFKA_TLS KAFKA_TLS_CA KAFKA_TLS_CERT KAFKA_TLS_KEY KAFKA_TLS_KEY_FILE"},
 		{"SASL to Kafka", "KAFKA_SASL_MECHANISM KAFKA_USERNAME KAFKA_PASSWORD KAFKA_PASSWORD_FILE"},
-		{"own certificates for the registry", "SCHEMA_REGISTRY_TLS_CA SCHEMA_REGISTRY_TLS_CERT SCHEMA_REGISTRY_TLS_KEY SCHEMA_REGISTRY_TLS_KEY_FILE"},
-		{"own certificates for Redis", "REDIS_TLS_CA REDIS_TLS_CERT REDIS_TLS_KEY REDIS_TLS_KEY_FILE"},
 		{"looking for vanished shifts", "GONE_SHARE"},
 		{"dead letters", "DLQ_TOPIC"},
 	}
@@ -175,16 +177,9 @@ func (c *config) validate(l *loader) {
 	if c.Sync.DaysPrior == 0 && c.Sync.DaysAhead == 0 {
 		l.fault(&c.Sync.DaysAhead, "is 0, and so is SYNC_DAYS_PRIOR, which leaves no time to cover: give one of them a day or more")
 	}
-	user, password := c.Registry.Username != "", !c.Registry.Password.Empty()
-	switch {
-	case user && !password:
-		l.fault(&c.Registry.Username, "has no password: set SCHEMA_REGISTRY_PASSWORD too")
-	case password && !user:
-		l.fault(&c.Registry.Password, "has no user: set SCHEMA_REGISTRY_USERNAME too")
-	case user && !c.Registry.Token.Empty():
-		l.fault(&c.Registry.Token, "is set beside a user and password: keep one of the two")
-	}
+	c.validateRegistry(l)
 	c.validateRedis(l)
+	validateProxies(l)
 	if c.Kafka.TransactionalID == "off" {
 		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +
 			"so an older version of a shift can land behind a newer one; unset it and allow the right to write to the transactional id")
@@ -211,36 +206,6 @@ func (c *config) validate(l *loader) {
 				l.faultOf(name, "is set, but "+u.what+" is not supported yet: unset it")
 			}
 		}
-	}
-}
-
-// validateRedis checks that there is one way to find Redis.
-func (c *config) validateRedis(l *loader) {
-	r := &c.Redis
-	master, sentinels := r.Master != "", len(r.Sentinels) > 0
-	switch {
-	case master && !sentinels:
-		l.fault(&r.Sentinels, "is not set: give some Sentinels that watch REDIS_SENTINEL_MASTER, as a comma list of host:port")
-	case sentinels && !master:
-		l.fault(&r.Master, "is not set: give the name of the master, which often is mymaster")
-	case !r.SentinelPassword.Empty() && !master:
-		l.fault(&r.SentinelPassword, "goes with REDIS_SENTINEL_MASTER; the password of a server stands in REDIS_HOST")
-	}
-	if len(r.Cluster) > 0 && (master || sentinels) {
-		l.fault(&r.Cluster, "does not go with REDIS_SENTINEL_MASTER and REDIS_SENTINEL_ADDRS: a Redis Cluster watches itself")
-	}
-	if err := c.redis().CheckURL(); err != nil {
-		l.fault(&r.URL, err.Error())
-	}
-}
-
-// redis says where Redis is.
-func (c *config) redis() cache.Config {
-	r := &c.Redis
-	return cache.Config{
-		URL:      r.URL.Reveal(),
-		Sentinel: cache.Sentinel{Master: r.Master, Addrs: r.Sentinels, Password: r.SentinelPassword.Reveal()},
-		Cluster:  r.Cluster,
 	}
 }
 

@@ -285,7 +285,8 @@ func TestRedisIsFoundInOneWay(t *testing.T) {
 		{"Sentinels without a name", env{sentinels: "a:1"}, master + " *is not set"},
 		{"both", env{master: "m", sentinels: "a:1", cluster: "b:1"}, cluster + " *does not go with"},
 		{"a socket", env{cluster: "b:1", "REDIS_HOST": "unix:///run/redis"}, "REDIS_HOST *names a socket"},
-		{"TLS", env{master: "m", sentinels: "a:1", "REDIS_HOST": "rediss://a"}, "REDIS_HOST *TLS is not supported yet"},
+		{"Sentinel with TLS", env{master: "m", sentinels: "a:1", "REDIS_HOST": "rediss://:p@nowhere"}, ""},
+		{"Cluster with TLS", env{cluster: "a:1", "REDIS_HOST": "rediss://:p@nowhere"}, ""},
 		{"one of a Cluster's databases", env{cluster: "b:1", "REDIS_HOST": "redis://a/3"}, "REDIS_HOST *has only one"},
 	} {
 		cfg, err := load(nil, minimal(c.env).get, new(bytes.Buffer))
@@ -557,8 +558,6 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		"WIW_DEVELOPER_KEY":                    hidden + "-key",
 		"WIW_EMAIL":                            "me@example.invalid",
 		"WIW_PASSWORD":                         hidden + "-pass",
-		"SCHEMA_REGISTRY_USERNAME":             "me",
-		"SCHEMA_REGISTRY_PASSWORD":             hidden + "2",
 		"REDIS_HOST":                           "redis://me:" + hidden + "@redis:6379/1",
 		"WIW_TOKEN":                            hidden + "-other", // so that there is a warning
 		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": "http://me:" + hidden + "@registry:8081",

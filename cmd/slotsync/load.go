@@ -232,6 +232,7 @@ func (l *loader) mappers() []kong.Option {
 		typed(l, parseSelection),
 		typed(l, parseChoice),
 		typed(l, parseStart),
+		typed(l, parsePEM),
 		kong.TypeMapper(reflect.TypeFor[bool](), mapper[bool]{l, parseBool}),
 		kong.TypeMapper(reflect.TypeFor[secret](), mapper[secret]{l, parseSecret}),
 		kong.NamedMapper("name", mapper[string]{l, parseName}),
@@ -274,17 +275,15 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	text := fmt.Sprint(token.Value)
 	var file *secretFile
-	if target.Type() == reflect.TypeFor[secret]() {
-		switch source := m.l.source[v]; {
-		case source == "":
-			// From a flag, which holds a path.
-			file = &secretFile{"--" + v.Name, text}
-			if text, err = readSecret(text); err != nil {
-				m.l.faultIn(v, err.Error())
-				return nil
-			}
-		case !slices.Contains(variables(v), source):
-			file = &secretFile{source, m.l.getenv(source)}
+	switch source := m.l.source[v]; {
+	case source != "" && !slices.Contains(variables(v), source):
+		file = &secretFile{source, m.l.getenv(source)}
+	case source == "" && target.Type() == reflect.TypeFor[secret]():
+		// From a flag, which holds a path.
+		file = &secretFile{"--" + v.Name, text}
+		if text, err = readSecret(text); err != nil {
+			m.l.faultIn(v, err.Error())
+			return nil
 		}
 	}
 	value, err := m.parse(text, v.Tag)
@@ -292,8 +291,22 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		m.l.faultIn(v, err.Error())
 		return nil
 	}
-	if s, ok := any(value).(secret); ok {
+	switch s := any(value).(type) {
+	case secret:
 		s.file = file
+		value = any(s).(T)
+	case endpoint:
+		s.full.file = file
+		value = any(s).(T)
+	case pemSource:
+		if m.l.source[v] == "" && s.path == "" {
+			m.l.faultIn(v, "is given as text, which everybody on this machine can read in the list of processes: give the path of a file")
+			return nil
+		}
+		s.setting = m.l.nameOf(v)
+		if file != nil {
+			s.path, s.text = file.path, secret{}
+		}
 		value = any(s).(T)
 	}
 	target.Set(reflect.ValueOf(value))

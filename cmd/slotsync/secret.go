@@ -76,6 +76,9 @@ func newEndpoint(u *url.URL) endpoint {
 // Reveal returns the whole URL, user and password included.
 func (e endpoint) Reveal() string { return e.full.Reveal() }
 
+// Fresh returns the whole URL as it is now: a file, which may have been replaced, is read again.
+func (e endpoint) Fresh() (string, error) { return e.full.Fresh() }
+
 func (e endpoint) String() string { return e.shown }
 
 // Format serves every verb, as secret.Format does.

@@ -108,12 +108,6 @@ func (o *outside) worker(cfg *config, cluster string) *shiftsync.Worker {
 	}
 }
 
-func newRedis(cfg *config, log *slog.Logger) (cache.Client, error) {
-	c := cfg.redis()
-	c.Warn = func(text string) { log.Warn("redis", "warning", text) }
-	return cache.Dial(c)
-}
-
 func newStore(cfg *config, redis cache.Client, cluster string) *cache.Redis {
 	return cache.New(redis, cache.Destination(cluster, cfg.Kafka.Topic, cfg.Sync.Name), cache.Keep(cfg.Redis.Expire))
 }
@@ -153,26 +147,6 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) 
 		return nil, errors.Join(fmt.Errorf("when i work: %w", err), session.Close())
 	}
 	return &source{client, session}, nil
-}
-
-func newRegistry(cfg *config) (*publish.Registry, error) {
-	registry, err := publish.NewRegistry(cfg.Registry.URL.Reveal(), publish.RegistryOptions{
-		Login: func() (publish.Credentials, error) {
-			if cfg.Registry.Username != "" {
-				password, err := cfg.Registry.Password.Fresh()
-				return publish.BasicCredentials(cfg.Registry.Username, password), err
-			}
-			if !cfg.Registry.Token.Empty() {
-				token, err := cfg.Registry.Token.Fresh()
-				return publish.BearerCredentials(token), err
-			}
-			return publish.Credentials{}, nil
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("schema registry: %w", err)
-	}
-	return registry, nil
 }
 
 func newEncoder(cfg *config, registry *publish.Registry) (*publish.Avro, error) {

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+)
+
+// validateProxies checks the variables of proxies, which the standard library reads for HTTP: it would quote a bad one,
+// password and all, with each request.
+func validateProxies(l *loader) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		text := l.getenv(name)
+		if text == "" {
+			continue
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme == "" || u.Host == "" {
+			u, err = url.Parse("http://" + text)
+		}
+		if err != nil || !isHost(u.Hostname()) || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+			l.faultOf(name, "must be a proxy like http://[user:password@]host:port, with special characters of the password percent-encoded")
+		}
+	}
+}
+
+// letThrough turns what a proxy answers instead of opening the way into an error that an operator understands.
+func letThrough(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("the proxy %s opens no way to %s: %s; HTTPS_PROXY names it and its user, and NO_PROXY what is reached without it",
+		proxy.Host, req.Host, res.Status)
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/slotsync/slotsync/cache"
+)
+
+func newRedis(cfg *config, log *slog.Logger) (cache.Client, error) {
+	c := cfg.redis()
+	c.Warn = func(text string) { log.Warn("redis", "warning", text) }
+	return cache.Dial(c)
+}
+
+// redis says where Redis is, and how to come in.
+func (c *config) redis() cache.Config {
+	r := &c.Redis
+	return cache.Config{
+		URL:      r.URL.Reveal(),
+		Fresh:    r.URL.Fresh,
+		Sentinel: cache.Sentinel{Master: r.Master, Addrs: r.Sentinels, Password: r.SentinelPassword.Fresh},
+		Cluster:  r.Cluster,
+		DialTLS:  c.redisTLS().connect,
+	}
+}
+
+func (c *config) redisTLS() tlsFiles {
+	r := &c.Redis
+	return tlsFiles{caSetting: "REDIS_TLS_CA", ca: r.CA, cert: r.Cert, key: r.Key}
+}
+
+// connect is dial for who reads the connection later: what the server says of our certificate only then is explained too.
+func (f tlsFiles) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := f.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &explained{conn, f}, nil
+}
+
+// explained is a connection whose server may still complain of the handshake. What explains the complaint unwraps to a
+// list: the Redis library takes one wrapping off each error of a new connection.
+type explained struct {
+	net.Conn
+	files tlsFiles
+}
+
+func (e *explained) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	if told := e.files.explainAlert(err); told != err {
+		err = errors.Join(told)
+	}
+	return n, err
+}
+
+// Write looks, when the server has hung up, for what it said before.
+func (e *explained) Write(b []byte) (int, error) {
+	n, err := e.Conn.Write(b)
+	if err == nil {
+		return n, nil
+	}
+	_ = e.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, said := e.Conn.Read(make([]byte, 1))
+	if told := e.files.explainAlert(said); told != said {
+		err = errors.Join(told)
+	}
+	return n, err
+}
+
+// validateRedis checks that there is one way to find Redis, and that what is given for the way is of use there.
+func (c *config) validateRedis(l *loader) {
+	r := &c.Redis
+	master, sentinels := r.Master != "", len(r.Sentinels) > 0
+	switch {
+	case master && !sentinels:
+		l.fault(&r.Sentinels, "is not set: give some Sentinels that watch REDIS_SENTINEL_MASTER, as a comma list of host:port")
+	case sentinels && !master:
+		l.fault(&r.Master, "is not set: give the name of the master, which often is mymaster")
+	case !r.SentinelPassword.Empty() && !master:
+		l.fault(&r.SentinelPassword, "goes with REDIS_SENTINEL_MASTER; the password of a server stands in REDIS_HOST")
+	}
+	if len(r.Cluster) > 0 && (master || sentinels) {
+		l.fault(&r.Cluster, "does not go with REDIS_SENTINEL_MASTER and REDIS_SENTINEL_ADDRS: a Redis Cluster watches itself")
+	}
+	if l.isWrong(&r.URL) {
+		return
+	}
+	if err := c.redis().CheckURL(); err != nil {
+		l.fault(&r.URL, err.Error())
+		return
+	}
+	why := ""
+	switch at := r.URL.String(); {
+	case strings.HasPrefix(at, "unix://"):
+		why = "does not go with the socket that REDIS_HOST names"
+	case !strings.HasPrefix(at, "rediss://"):
+		why = "goes with TLS, for which REDIS_HOST has to begin with rediss://"
+	case c.unverified():
+		l.warn("REDIS_HOST says skip_verify: whoever stands between here and Redis can read and change all that is kept; give the authority of its certificate in REDIS_TLS_CA instead")
+		why = "does not go with the skip_verify of REDIS_HOST, which trusts anybody: take that out"
+	}
+	l.validateTLS(why, c.redisTLS(), &r.CA, &r.Cert, &r.Key)
+}
+
+// unverified tells whether the URL asks to take any certificate for the right one.
+func (c *config) unverified() bool {
+	u, err := url.Parse(c.Redis.URL.Reveal())
+	return err == nil && u.Query().Has("skip_verify") && u.Query().Get("skip_verify") != "false"
+}
+
+// validateTLS checks three settings that make f, or says of each one that is set why it is of no use.
+func (l *loader) validateTLS(useless string, f tlsFiles, ca, cert, key *pemSource) {
+	if useless == "" {
+		l.checkTLS(f, cert, key)
+		return
+	}
+	for _, setting := range []*pemSource{ca, cert, key} {
+		if setting.given() {
+			l.fault(setting, useless)
+		}
+	}
+}
