@@ -266,6 +266,8 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 		var code kafka.Error
 		errors.As(err, &code)
 		switch {
+		case !sent && mustBeMended(err):
+			return open(fmt.Errorf("%s: %w", where(), last))
 		case !sent: // nothing new to doubt
 		case code == kafka.InvalidProducerEpoch || code == kafka.ProducerFenced:
 			c.fenced.Store(true)

@@ -233,11 +233,13 @@ func (l *loader) mappers() []kong.Option {
 		typed(l, parseChoice),
 		typed(l, parseStart),
 		typed(l, parsePEM),
+		typed(l, parsePairs),
 		kong.TypeMapper(reflect.TypeFor[bool](), mapper[bool]{l, parseBool}),
 		kong.TypeMapper(reflect.TypeFor[secret](), mapper[secret]{l, parseSecret}),
 		kong.NamedMapper("name", mapper[string]{l, parseName}),
 		kong.NamedMapper("topic", mapper[string]{l, parseTopic}),
 		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
+		kong.NamedMapper("mechanism", mapper[string]{l, parseMechanism}),
 		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),
 		kong.NamedMapper("email", mapper[string]{l, parseEmail}),
 		kong.NamedMapper("printable", mapper[string]{l, parsePrintable}),
@@ -303,6 +305,9 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 			return nil
 		}
 		s.setting = m.l.nameOf(v)
+		if from := m.l.source[v]; from != "" && !slices.Contains(variables(v), from) {
+			s.path, s.text = m.l.getenv(from), secret{}
+		}
 		value = any(s).(T)
 	}
 	target.Set(reflect.ValueOf(value))

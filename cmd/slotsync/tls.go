@@ -157,6 +157,9 @@ func (f tlsFiles) dial(ctx context.Context, network, address string) (*tls.Conn,
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("the server hung up, as one does that speaks no TLS on this port: %w", err)
+		}
 		return nil, fmt.Errorf("tls with %s: %w", address, f.explain(err))
 	}
 	return conn, nil
@@ -191,8 +194,6 @@ func (f tlsFiles) explain(err error) error {
 		return fmt.Errorf("the server does not speak TLS on this port: %w", err)
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("the server hung up, as one does that speaks no TLS on this port: %w", err)
 	}
 	return f.explainAlert(err)
 }
