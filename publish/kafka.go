@@ -266,8 +266,8 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 		switch {
 		case errors.Is(p.Error, kafka.Unknown): // which the library makes of a connection that broke
 			leader := k.leader(ctx, p.Partition)
-			if why := k.dialer.trouble(leader); mustBeMended(why) {
-				return fmt.Errorf("log end of partition %d at %s: %w", p.Partition, leader, brief(why))
+			if trouble := k.dialer.trouble(); trouble != nil {
+				return fmt.Errorf("log end of partition %d at %s: %w", p.Partition, leader, trouble)
 			}
 			return fmt.Errorf("log end of partition %d: no answer of %s: %w", p.Partition, leader, kafka.Unknown)
 		case p.Error != nil:

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,12 +62,17 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
-// trouble returns why an address was not reached the last time, or nil. Of some requests the library tells no more than
-// that they failed.
-func (d *dialer) trouble(address string) error {
+// trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
+// more than that they failed.
+func (d *dialer) trouble() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.failed[address]
+	for _, address := range slices.Sorted(maps.Keys(d.failed)) {
+		if err := d.failed[address]; mustBeMended(err) {
+			return brief(err)
+		}
+	}
+	return nil
 }
 
 // logIn connects, and logs in. The library would log in too, but it passes over how long that lasts.
