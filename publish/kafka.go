@@ -237,7 +237,8 @@ func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 // adviseBrokers adds to an error of the network, in asking the brokers of the configuration, what to look at.
 func (k *Kafka) adviseBrokers(err error) error {
 	var code kafka.Error
-	if errors.As(err, &code) || mustBeMended(err) || errors.Is(err, context.Canceled) {
+	var login *loginError
+	if errors.As(err, &code) || errors.As(err, &login) || mustBeMended(err) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("%w; is KAFKA_BROKERS (%s) right, and are they up?", err, k.client.Addr)

@@ -25,7 +25,9 @@ func ask[T any](ctx context.Context, limit time.Duration, what string, do func(c
 	answer, err := backoff.Retry(within, func() (T, error) {
 		a, err := do(within)
 		tries++
-		last = err
+		if last == nil || within.Err() == nil { // what our own limit cut short says less than what came before it
+			last = err
+		}
 		if err != nil && !mayPass(err) {
 			err = backoff.Permanent(err)
 		}

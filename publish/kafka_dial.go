@@ -242,7 +242,10 @@ func mustBeMended(err error) bool {
 		invalid x509.CertificateInvalidError
 		plain   tls.RecordHeaderError
 	)
-	return errors.As(err, &login) || errors.As(err, &byRef) || errors.As(err, &unknown) || errors.As(err, &name) ||
+	if errors.As(err, &login) && login.passes {
+		return false
+	}
+	return login != nil || errors.As(err, &byRef) || errors.As(err, &unknown) || errors.As(err, &name) ||
 		errors.As(err, &invalid) || errors.As(err, &plain) || errors.Is(err, errHTTP) || errors.Is(err, errTLS) ||
 		err != nil && strings.Contains(err.Error(), "remote error: tls: ") // which has no type
 }

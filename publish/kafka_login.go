@@ -64,10 +64,11 @@ func PasswordLogin(mechanism, user string, password func() (string, error)) (*Lo
 	}, nil
 }
 
-// loginError says why there was no login. Nobody but an operator can mend that.
+// loginError says why there was no login.
 type loginError struct {
-	text string
-	err  error
+	text   string
+	err    error
+	passes bool // by itself, maybe; else somebody has to mend something
 }
 
 func (e *loginError) Error() string { return e.text }
@@ -109,7 +110,7 @@ func (l *Login) in(ctx context.Context, c *protocol.Conn, address string) (time.
 	}
 	if err != nil {
 		// The broker took part to the end and does not know the password either: SCRAM proves both sides to each other.
-		return 0, &loginError{fmt.Sprintf("login with %s: the broker does not prove that it knows the password: %s", l.mechanism, l.look), err}
+		return 0, &loginError{fmt.Sprintf("login with %s: the broker does not prove that it knows the password: %s", l.mechanism, l.look), err, false}
 	}
 	if lasts > 0 {
 		lasts -= time.Since(began) // counted from before it was asked for
@@ -139,10 +140,13 @@ func greet(c *protocol.Conn) ([]apiversions.ApiKeyResponse, error) {
 
 // failed is about what never came to the broker: a file that cannot be read, a token that nobody hands out.
 func (l *Login) failed(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return fmt.Errorf("login with %s: %w", l.mechanism, err)
+	var network net.Error
+	passes := errors.Is(err, context.Canceled) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errUnavailable)
+	text := fmt.Sprintf("login with %s: %s", l.mechanism, err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // else it would be taken for a broker that does not answer
 	}
-	return &loginError{fmt.Sprintf("login with %s: %s", l.mechanism, err), err}
+	return &loginError{text, err, passes}
 }
 
 func (l *Login) refused(code kafka.Error) error {
@@ -150,9 +154,9 @@ func (l *Login) refused(code kafka.Error) error {
 		l.forget()
 	}
 	if code == kafka.SASLAuthenticationFailed {
-		return &loginError{fmt.Sprintf("the broker refused the login with %s: %s", l.mechanism, l.look), code}
+		return &loginError{fmt.Sprintf("the broker refused the login with %s: %s", l.mechanism, l.look), code, false}
 	}
-	return &loginError{fmt.Sprintf("the broker refused the login with %s (%s): %s", l.mechanism, code.Title(), l.look), code}
+	return &loginError{fmt.Sprintf("the broker refused the login with %s (%s): %s", l.mechanism, code.Title(), l.look), code, false}
 }
 
 func (l *Login) unoffered(code kafka.Error, offered []string) error {
@@ -167,7 +171,7 @@ func (l *Login) unoffered(code kafka.Error, offered []string) error {
 	case code == kafka.IllegalSASLState:
 		text = fmt.Sprintf("the broker takes no login on this listener, and so none with %s: unset KAFKA_SASL_MECHANISM, or change the port in KAFKA_BROKERS", l.mechanism)
 	}
-	return &loginError{text, code}
+	return &loginError{text, code, false}
 }
 
 // hungUp is about a broker that says nothing more in the middle of a login. It may be one that is ending, so this is
@@ -177,7 +181,7 @@ func (l *Login) hungUp(err error) error {
 		if l.forget != nil {
 			l.forget()
 		}
-		return fmt.Errorf("the broker hung up at the login with %s, as some do that refuse it: %s: %w", l.mechanism, l.look, err)
+		return &loginError{fmt.Sprintf("the broker hung up at the login with %s, as some do that refuse it: %s", l.mechanism, l.look), err, true}
 	}
 	return fmt.Errorf("login with %s: %w", l.mechanism, err)
 }

@@ -96,6 +96,9 @@ func (o OAuth) fetcher() func(ctx context.Context) (*oauth2.Token, error) {
 	}
 }
 
+// errUnavailable is a token endpoint that cannot answer now.
+var errUnavailable = errors.New("not available")
+
 // explain drops the answer's body, which may hold anything.
 func (o OAuth) explain(err error) error {
 	var refused *oauth2.RetrieveError
@@ -105,6 +108,9 @@ func (o OAuth) explain(err error) error {
 		status := fmt.Sprint(refused.Response.StatusCode, " ", http.StatusText(refused.Response.StatusCode))
 		if code := refused.ErrorCode; regexp.MustCompile(`^[a-z_]{1,60}$`).MatchString(code) {
 			status += ", " + code
+		}
+		if refused.Response.StatusCode >= 500 || refused.Response.StatusCode == http.StatusTooManyRequests {
+			return fmt.Errorf("%s gives no token: %w (%s)", o.where(), errUnavailable, status)
 		}
 		return fmt.Errorf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status)
 	case errors.As(err, &network):

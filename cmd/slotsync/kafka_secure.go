@@ -19,7 +19,10 @@ type pairs map[string]string
 // kafkaTLS says how TLS is spoken with brokers, if it is.
 func (c *config) kafkaTLS() tlsFiles {
 	k := &c.Kafka
-	return tlsFiles{caSetting: "KAFKA_TLS_CA", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName}
+	return tlsFiles{
+		caSetting: "KAFKA_TLS_CA", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
+		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)",
+	}
 }
 
 // dialKafka is dial for a client that shows what it reads.
