@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/pbkdf2"
@@ -37,7 +36,11 @@ type lockedKafka struct {
 	idp       *idp
 	addrs     map[string]string // listener to host:port
 	admin     *kgo.Client       // over ADMIN, which asks nothing
+	log       *logged           // of the broker
 }
+
+// cut is what the broker's log has of a connection that was used for longer than its session lasts.
+const cut = "Disconnecting expired channel"
 
 const (
 	annsPassword   = "hush-hush" // over PLAIN
@@ -51,7 +54,7 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 	t.Helper()
 	jars := fromStack(t, "SLOTSYNC_TEST_KAFKA_JARS")
 	dir := t.TempDir()
-	k := &lockedKafka{authority: newAuthority(t), idp: newIDP(t), addrs: map[string]string{}}
+	k := &lockedKafka{authority: newAuthority(t), idp: newIDP(t), addrs: map[string]string{}, log: newLogged()}
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
 		replaceFile(t, path, content)
@@ -109,6 +112,7 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 
 	java := func(args ...string) *exec.Cmd {
 		cmd := exec.Command("java", append([]string{"-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+			"-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug", // for cut
 			"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=" + k.idp.URL + "/jwks", "-cp", filepath.Join(jars, "*")}, args...)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		return cmd
@@ -118,9 +122,8 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 		"--add-scram", "SCRAM-SHA-512=[name=clerk,password="+clerksPassword+"]").CombinedOutput(); err != nil {
 		t.Fatalf("format: %v\n%s", err, out)
 	}
-	var log bytes.Buffer
 	broker := java("kafka.Kafka", config)
-	broker.Stdout, broker.Stderr = &log, &log
+	broker.Stdout, broker.Stderr = k.log, k.log
 	if err := broker.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +131,8 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 		_ = broker.Process.Kill() // it may have ended by itself
 		_ = broker.Wait()
 		if t.Failed() {
-			t.Logf("the broker's log ends with\n%s", log.Bytes()[max(0, log.Len()-6000):])
+			log := k.log.String()
+			t.Logf("the broker's log ends with\n%s", log[max(0, len(log)-6000):])
 		}
 	})
 	var err error
@@ -173,29 +177,20 @@ func (k *lockedKafka) topic(t *testing.T, name string) string {
 	return name
 }
 
-// setPassword gives clerk another password.
+// setPassword gives clerk another password for SCRAM-SHA-512.
 func (k *lockedKafka) setPassword(t *testing.T, password string) {
 	t.Helper()
-	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
-	for _, mechanism := range []int8{1, 2} { // SCRAM-SHA-256, SCRAM-SHA-512
-		u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-		u.Name, u.Mechanism, u.Iterations = "clerk", mechanism, 4096
-		u.Salt = []byte("a pinch of salt")
-		hash, size := sha256.New, sha256.Size
-		if mechanism == 2 {
-			hash, size = sha512.New, sha512.Size
-		}
-		var err error
-		if u.SaltedPassword, err = pbkdf2.Key(hash, password, u.Salt, int(u.Iterations), size); err != nil {
-			t.Fatal(err)
-		}
-		req.Upsertions = append(req.Upsertions, u)
+	u := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+	u.Name, u.Mechanism, u.Iterations, u.Salt = "clerk", 2, 4096, []byte("a pinch of salt")
+	var err error
+	if u.SaltedPassword, err = pbkdf2.Key(sha512.New, password, u.Salt, int(u.Iterations), sha512.Size); err != nil {
+		t.Fatal(err)
 	}
+	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+	req.Upsertions = append(req.Upsertions, u)
 	res, err := req.RequestWith(t.Context(), k.admin)
 	if err == nil {
-		for _, r := range res.Results {
-			err = errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
-		}
+		err = kerr.ErrorForCode(res.Results[0].ErrorCode)
 	}
 	if err != nil {
 		t.Fatalf("set the password: %v", err)

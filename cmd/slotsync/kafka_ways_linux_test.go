@@ -224,6 +224,9 @@ func TestNothingIsLostOrRepeatedWhenSessionsEndAndSecretsAreReplaced(t *testing.
 	if n := strings.Count(r.String(), bad) + strings.Count(r.String(), `"level":"WARN"`); n > 0 {
 		t.Errorf("%d failures and warnings in %s, want none:\n%s", n, 3*sessionLasts, r)
 	}
+	if n := strings.Count(k.log.String(), cut); n > 0 {
+		t.Errorf("the broker cut %d connections in %s, want none", n, 3*sessionLasts)
+	}
 
 	k.setPassword(t, "psst-psst")
 	r.until(t, "refused the login with SCRAM-SHA-512", 1) // when its connections are replaced
