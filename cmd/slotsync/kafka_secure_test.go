@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -16,6 +17,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/slotsync/slotsync/cmd/mini/world"
 )
 
 // authority signs certificates for tests.
@@ -229,6 +236,38 @@ func TestNoKeyIsPrinted(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(verb, source); strings.Contains(got, "BEGIN") {
 			t.Errorf("%s: got %s", verb, got)
+		}
+	}
+}
+
+// Each command that asks Kafka meets a broker that wants TLS and a login.
+func TestEveryCommandComesInTheSameWay(t *testing.T) {
+	a := newAuthority(t)
+	locked, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, world.Topic), kfake.EnableSASL(), kfake.User("SCRAM-SHA-512", "ann", "hush-hush"),
+		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pairFor(t, a, tomorrow(), "127.0.0.1")}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(locked.Close)
+	w := start(t, world.Options{Shifts: 40})
+	password := file(t, "hush-hush\n")
+	settings := env{
+		"KAFKA_BROKERS": strings.Join(locked.ListenAddrs(), ","), "KAFKA_TLS": "true", "KAFKA_TLS_CA": a.PEM,
+		"KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", "KAFKA_USERNAME": "ann", "KAFKA_PASSWORD_FILE": password,
+	}
+	commands := [][]string{
+		{"--once"}, {"--once", "--dry-run"}, {"--republish", "all", "--yes"}, {"check", "--json"}, {"tail", "--no-follow", "-n", "1"},
+	}
+	for _, args := range commands {
+		if out, log, code := call(t, w, settings, args...); code != 0 {
+			t.Errorf("%s: got exit %d\n%s%s", args, code, out, log)
+		}
+	}
+	locked.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SASLAuthenticate}, Err: kerr.SaslAuthenticationFailed, Count: -1})
+	for _, args := range commands {
+		out, log, code := call(t, w, settings, args...)
+		if code != 1 || !strings.Contains(out+log, "refused the login with SCRAM-SHA-512: look at KAFKA_USERNAME and KAFKA_PASSWORD") || strings.Contains(out+log, "hush") {
+			t.Errorf("%s: got exit %d\n%s%s", args, code, out, log)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -159,7 +160,7 @@ func (f tlsFiles) dial(ctx context.Context, network, address string) (*tls.Conn,
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = fmt.Errorf("the server hung up, as one does that speaks no TLS on this port%s: %w", f.noTLS, err)
 		}
 		return nil, fmt.Errorf("tls with %s: %w", address, f.explain(err))
