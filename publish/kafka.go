@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/sasl"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
@@ -58,10 +56,9 @@ type KafkaOptions struct {
 	TransactionalID string
 	ClientID        string
 
-	TLS  *tls.Config    // nil: plain text
-	SASL sasl.Mechanism // nil: no login
-	// Dial connects to a broker; nil: as the net package does.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Dial connects to a broker, over TLS if that is to be; nil: as the net package does.
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	Login *Login // over what Dial has connected; nil: none
 
 	Attempt    time.Duration // longest wait for one answer; 0: 5 s
 	Limit      time.Duration // longest time for one call of Publish, Begin or Renew, all its attempts together; 0: 20 s
@@ -117,16 +114,14 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 	if o.OnNotice == nil {
 		o.OnNotice = func(string) {}
 	}
-	d := newDialer(o.Dial)
+	d := newDialer(&o)
 	transport := &kafka.Transport{
 		Dial:        d.dial,
-		DialTimeout: dialTimeout,
+		DialTimeout: d.timeout(),
 		// A new leader is found by the next refresh, at a random time within this; until then each attempt fails.
 		MetadataTTL:    2 * time.Second,
 		MetadataTopics: []string{topic}, // else the metadata of every topic is fetched each time
 		ClientID:       o.ClientID,
-		TLS:            o.TLS,
-		SASL:           o.SASL,
 	}
 	return &Kafka{
 		brokers:   slices.Clone(brokers),
@@ -135,7 +130,7 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 		compress:  compress,
 		dialer:    d,
 		transport: transport,
-		client:    &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: o.Attempt, Transport: transport},
+		client:    &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: o.Attempt, Transport: sessions{transport, d}},
 		lanes:     make(map[int]*lane),
 	}, nil
 }
@@ -242,7 +237,8 @@ func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 // adviseBrokers adds to an error of the network, in asking the brokers of the configuration, what to look at.
 func (k *Kafka) adviseBrokers(err error) error {
 	var code kafka.Error
-	if errors.As(err, &code) || errors.Is(err, context.Canceled) {
+	var login *loginError
+	if errors.As(err, &code) || errors.As(err, &login) || mustBeMended(err) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("%w; is KAFKA_BROKERS (%s) right, and are they up?", err, k.client.Addr)
@@ -270,7 +266,11 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	for _, p := range res.Topics[k.topic] {
 		switch {
 		case errors.Is(p.Error, kafka.Unknown): // which the library makes of a connection that broke
-			return fmt.Errorf("log end of partition %d: no answer of %s: %w", p.Partition, k.leader(ctx, p.Partition), kafka.Unknown)
+			leader := k.leader(ctx, p.Partition)
+			if trouble := k.dialer.trouble(); trouble != nil {
+				return fmt.Errorf("log end of partition %d at %s: %w", p.Partition, leader, trouble)
+			}
+			return fmt.Errorf("log end of partition %d: no answer of %s: %w", p.Partition, leader, kafka.Unknown)
 		case p.Error != nil:
 			return fmt.Errorf("log end of partition %d: %w", p.Partition, adviseAdvertised(brief(p.Error)))
 		}

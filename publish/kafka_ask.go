@@ -25,7 +25,9 @@ func ask[T any](ctx context.Context, limit time.Duration, what string, do func(c
 	answer, err := backoff.Retry(within, func() (T, error) {
 		a, err := do(within)
 		tries++
-		last = err
+		if last == nil || within.Err() == nil { // what our own limit cut short says less than what came before it
+			last = err
+		}
 		if err != nil && !mayPass(err) {
 			err = backoff.Permanent(err)
 		}
@@ -49,7 +51,7 @@ func mayPass(err error) bool {
 	var permanent *backoff.PermanentError
 	var code kafka.Error
 	switch {
-	case errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster), errors.Is(err, errUntold):
+	case mustBeMended(err), errors.As(err, &permanent), errors.Is(err, ErrNoTopic), errors.Is(err, ErrOtherCluster), errors.Is(err, errUntold):
 		return false
 	case errors.As(err, &code):
 		// The four that kafka-go does not call temporary are: no leader yet, a broker that is not in the metadata
@@ -87,6 +89,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 // brief drops what the library puts around an error, and of a broker's error all but its code: the broker's own words
 // may quote a record.
 func brief(err error) error {
+	var login *loginError
+	if errors.As(err, &login) {
+		return login
+	}
 	var code kafka.Error
 	if errors.As(err, &code) {
 		return code

@@ -108,7 +108,7 @@ func (k *Kafka) knock(ctx context.Context, address string) (BrokerState, *metada
 	s.InitProducerID = c.highest(protocol.InitProducerId)
 	m, err := c.RoundTrip(&metadata.Request{TopicNames: []string{k.topic}, IncludeTopicAuthorizedOperations: true})
 	if err != nil {
-		s.Err = fmt.Errorf("metadata: %w", closedEarly(brief(err)))
+		s.Err = fmt.Errorf("metadata: %w", brief(err))
 		return s, nil
 	}
 	answer := m.(*metadata.Response)

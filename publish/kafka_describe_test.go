@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	saslplain "github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,14 +33,14 @@ func TestDescribeOverTLS(t *testing.T) {
 	trusting := known.Client().Transport.(*http.Transport).TLSClientConfig
 	for _, try := range []struct {
 		claim string
-		tls   *tls.Config
+		dial  func(ctx context.Context, network, address string) (net.Conn, error)
 		says  string
 	}{
-		{"trusted", &tls.Config{RootCAs: trusting.RootCAs}, ""},
-		{"a certificate that nobody vouches for", &tls.Config{}, "tls: "},
-		{"plain text", nil, "closed the connection"},
+		{"trusted", (&tls.Dialer{Config: &tls.Config{RootCAs: trusting.RootCAs}}).DialContext, ""},
+		{"a certificate that nobody vouches for", (&tls.Dialer{}).DialContext, "tls: "},
+		{"plain text", nil, "expects TLS: is KAFKA_TLS right"},
 	} {
-		k, err := publish.NewKafka(c.ListenAddrs(), topic, publish.KafkaOptions{TLS: try.tls, Attempt: 2 * time.Second})
+		k, err := publish.NewKafka(c.ListenAddrs(), topic, publish.KafkaOptions{Dial: try.dial, Attempt: 2 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +61,7 @@ func TestARefusedLoginIsNamed(t *testing.T) {
 	}
 	defer c.Close()
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SASLAuthenticate}, Err: kerr.SaslAuthenticationFailed, Count: -1})
-	k, err := publish.NewKafka(c.ListenAddrs(), topic, publish.KafkaOptions{SASL: saslplain.Mechanism{Username: "ann", Password: "hush-hush"}})
+	k, err := publish.NewKafka(c.ListenAddrs(), topic, publish.KafkaOptions{Login: plainLogin(t, "hush-hush")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +69,15 @@ func TestARefusedLoginIsNamed(t *testing.T) {
 	if got := k.Describe(t.Context()).Brokers[0].Err; !errors.Is(got, kafka.SASLAuthenticationFailed) {
 		t.Errorf("got %v", got)
 	}
+}
+
+func plainLogin(t *testing.T, password string) *publish.Login {
+	t.Helper()
+	login, err := publish.PasswordLogin("PLAIN", "ann", func() (string, error) { return password, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return login
 }
 
 // rights lets a client look at what there is and hand out rights, and whatever else is given.
@@ -160,9 +168,9 @@ func TestABrokerThatWantsALogin(t *testing.T) {
 		o     publish.KafkaOptions
 		says  string
 	}{
-		{"takes the right one", publish.KafkaOptions{SASL: saslplain.Mechanism{Username: "ann", Password: "hush-hush"}}, ""},
+		{"takes the right one", publish.KafkaOptions{Login: plainLogin(t, "hush-hush")}, ""},
 		{"hangs up without", publish.KafkaOptions{}, "closed the connection"},
-		{"hangs up on a wrong one", publish.KafkaOptions{SASL: saslplain.Mechanism{Username: "ann", Password: "shout"}}, "login"},
+		{"hangs up on a wrong one", publish.KafkaOptions{Login: plainLogin(t, "shout")}, "login"},
 	} {
 		k, err := publish.NewKafka(c.ListenAddrs(), topic, try.o)
 		if err != nil {

@@ -2,45 +2,139 @@ package publish
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
-// dialTimeout bounds all that it takes to get a connection: dialing, TLS, versions, login.
+// dialTimeout bounds all that it takes to get a connection: dialing, TLS, versions, login. A token from elsewhere comes
+// on top.
 const dialTimeout = 3 * time.Second
 
-// dialer remembers its open connections, so that Close need not wait for brokers that do not answer.
+// dialer makes all connections to brokers, and logs in over them. It remembers those that are open, so that Close need
+// not wait for brokers that do not answer.
 type dialer struct {
-	connect func(ctx context.Context, network, address string) (net.Conn, error)
+	connect  func(ctx context.Context, network, address string) (net.Conn, error)
+	login    *Login // nil: none
+	clientID string
 
 	mu     sync.Mutex // guards what follows
 	open   map[*openConn]struct{}
 	closed bool
+	failed map[string]error // why an address was not reached the last time
 }
 
-func newDialer(connect func(ctx context.Context, network, address string) (net.Conn, error)) *dialer {
+func newDialer(o *KafkaOptions) *dialer {
+	connect := o.Dial
 	if connect == nil {
 		connect = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	return &dialer{connect: connect, open: make(map[*openConn]struct{})}
+	return &dialer{connect: connect, login: o.Login, clientID: o.ClientID, open: make(map[*openConn]struct{}), failed: make(map[string]error)}
 }
 
+// timeout is the longest that dial may take.
+func (d *dialer) timeout() time.Duration {
+	if d.login != nil {
+		return dialTimeout + d.login.patience
+	}
+	return dialTimeout
+}
+
+// dial returns a connection over which requests can be sent.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := d.logIn(ctx, network, address)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.failed, address)
+	if err != nil {
+		d.failed[address] = err
+	}
+	return conn, err
+}
+
+// trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
+// more than that they failed.
+func (d *dialer) trouble() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, address := range slices.Sorted(maps.Keys(d.failed)) {
+		if err := d.failed[address]; mustBeMended(err) {
+			return brief(err)
+		}
+	}
+	return nil
+}
+
+// logIn connects, and logs in. The library would log in too, but it passes over how long that lasts.
+func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := d.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	conn := &openConn{Conn: c, dialer: d}
+	if err := d.keep(conn); err != nil {
+		return nil, err
+	}
+	if d.login == nil {
+		return conn, nil
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	lasts, err := d.login.in(ctx, protocol.NewConn(conn, d.clientID), address)
+	if !stop() {
+		err = ctx.Err() // behind what the connection makes of it
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	if lasts > 0 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		conn.retires = time.Now().Add(useOf(lasts))
+	}
+	return conn, nil
+}
+
+// useOf is how much of a session is used. A request that begins at its end has to come to the broker before the
+// session is over, or is cut.
+func useOf(lasts time.Duration) time.Duration { return lasts * 3 / 5 }
+
+func (d *dialer) keep(conn *openConn) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		_ = c.Close()
-		return nil, net.ErrClosed
+		_ = conn.Conn.Close()
+		return net.ErrClosed
 	}
 	d.open[conn] = struct{}{}
-	return conn, nil
+	return nil
+}
+
+// retire tells whether a connection has come to the end of its use, and takes none that is open now for another one.
+func (d *dialer) retire() bool {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	due := false
+	for c := range d.open {
+		due = due || !c.retires.IsZero() && now.After(c.retires)
+	}
+	if due {
+		for c := range d.open {
+			c.retires = time.Time{}
+		}
+	}
+	return due
 }
 
 func (d *dialer) close() {
@@ -53,26 +147,82 @@ func (d *dialer) close() {
 	clear(d.open)
 }
 
-type openConn struct {
-	net.Conn
-	dialer *dialer
-	heard  [4]byte // the first bytes of the first answer
-	n      int     // how many of them came
+// sessions hands requests to the transport, and has it replace its connections before the sessions in which they are
+// logged in end: a broker cuts one that is used for longer. It also keeps the transport, which looks for news of the
+// cluster every second, from knocking on and on with what was refused.
+type sessions struct {
+	transport *kafka.Transport
+	dialer    *dialer
 }
 
-// errHTTP keeps an answer in HTTP from being taken for a frame: its first four letters would be a length of 1.2 GB.
-var errHTTP = errors.New("it answers in HTTP: this is no Kafka broker")
+// RoundTrip implements kafka.RoundTripper.
+func (s sessions) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
+	if s.dialer.retire() {
+		s.transport.CloseIdleConnections() // and those in use after their answer
+	}
+	res, err := s.transport.RoundTrip(ctx, addr, req)
+	if mustBeMended(err) {
+		s.transport.CloseIdleConnections()
+	}
+	return res, err
+}
 
-// Read is called by one goroutine at a time.
+type openConn struct {
+	net.Conn
+	dialer  *dialer
+	retires time.Time // when to replace it; zero: never. The dialer's mu guards it
+
+	heard    [4]byte // the first bytes of the first answer
+	n        int     // how many of them came
+	asked    int     // requests that were begun
+	answered bool    // something came after the last of them
+}
+
+var (
+	// errHTTP keeps an answer in HTTP from being taken for a frame: its first four letters would be a length of 1.2 GB.
+	errHTTP = errors.New("it answers in HTTP: this is no Kafka broker")
+	errTLS  = errors.New("it answers in TLS: set KAFKA_TLS=true, or give the port of a listener without TLS in KAFKA_BROKERS")
+)
+
+// Read is called by one goroutine at a time, and not at the same time as Write: there is one request after the other.
 func (c *openConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.n < len(c.heard) {
 		c.n += copy(c.heard[c.n:], p[:n])
-		if string(c.heard[:]) == "HTTP" {
+		switch {
+		case string(c.heard[:]) == "HTTP":
 			return 0, errHTTP
+		case c.n >= 2 && c.heard[0] == 0x15 && c.heard[1] == 3: // an alert
+			return 0, errTLS
 		}
 	}
+	if n > 0 {
+		c.answered = true
+	} else if errors.Is(err, io.EOF) {
+		err = c.hungUp()
+	}
 	return n, err
+}
+
+func (c *openConn) Write(p []byte) (int, error) {
+	if c.asked == 0 || c.answered {
+		c.asked++
+		c.answered = false
+	}
+	return c.Conn.Write(p)
+}
+
+// hungUp says what it may mean that a broker hangs up on somebody who has only just begun to speak. The library would
+// make an end of file of each error that wraps one.
+func (c *openConn) hungUp() error {
+	_, secured := c.Conn.(interface{ ConnectionState() tls.ConnectionState })
+	switch {
+	case c.asked == 1 && !secured:
+		return errors.New("the broker closed the connection at the first question, as one does that expects TLS: is KAFKA_TLS right?")
+	case c.asked == 2 && c.dialer.login == nil:
+		return errors.New("the broker closed the connection, as one does that expects a login: is KAFKA_SASL_MECHANISM right?")
+	}
+	return io.EOF
 }
 
 func (c *openConn) Close() error {
@@ -80,4 +230,22 @@ func (c *openConn) Close() error {
 	delete(c.dialer.open, c)
 	c.dialer.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// mustBeMended tells of an error in connecting that another try would meet again.
+func mustBeMended(err error) bool {
+	var (
+		login   *loginError
+		byRef   *x509.UnknownAuthorityError
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		plain   tls.RecordHeaderError
+	)
+	if errors.As(err, &login) && login.passes {
+		return false
+	}
+	return login != nil || errors.As(err, &byRef) || errors.As(err, &unknown) || errors.As(err, &name) ||
+		errors.As(err, &invalid) || errors.As(err, &plain) || errors.Is(err, errHTTP) || errors.Is(err, errTLS) ||
+		err != nil && strings.Contains(err.Error(), "remote error: tls: ") // which has no type
 }

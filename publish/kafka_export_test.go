@@ -10,3 +10,12 @@ var NextSequence = nextSequence
 
 // RenewEvery is open to tests because a day is too long to wait for.
 func RenewEvery(ctx context.Context, k *Kafka) time.Duration { return k.renewEvery(ctx) }
+
+// TokenOf is open to tests because only Amazon can say whether a signature is right, and it can be known beforehand.
+func TokenOf(ctx context.Context, l *Login, host string) (string, error) {
+	mechanism, err := l.start(ctx, host)
+	if err != nil {
+		return "", err
+	}
+	return mechanism.(bearer).token, nil
+}

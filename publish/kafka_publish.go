@@ -266,7 +266,11 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 		var code kafka.Error
 		errors.As(err, &code)
 		switch {
-		case !sent: // nothing new to doubt
+		case !sent:
+			// Nothing new to doubt. The library may have gone no further than to find no leader, for want of a connection.
+			if trouble := k.dialer.trouble(); trouble != nil {
+				return open(fmt.Errorf("%s: %w", where(), trouble))
+			}
 		case code == kafka.InvalidProducerEpoch || code == kafka.ProducerFenced:
 			c.fenced.Store(true)
 			return open(fmt.Errorf("%s: %w", where(), k.fencedOut()))

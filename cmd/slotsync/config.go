@@ -63,6 +63,24 @@ type config struct {
 		Partition       *int32    `name:"kafka-partition" vars:"KAFKA_PARTITION" placeholder:"N" min:"0" help:"Send all records to this partition. Unset: murmur2 of the key, as Java producers do."`
 		Compression     string    `name:"kafka-compression" vars:"KAFKA_COMPRESSION" default:"none" one_of:"none,gzip,snappy,lz4,zstd" help:"none, gzip, snappy, lz4 or zstd."`
 		TransactionalID string    `name:"kafka-transactional-id" vars:"KAFKA_TRANSACTIONAL_ID" type:"printable" placeholder:"ID" help:"Fences older workers. Unset: slotsync-<topic>, or slotsync-<topic>/<sync name>; off: no fence."`
+
+		TLS           bool      `name:"kafka-tls" vars:"KAFKA_TLS" help:"Speak TLS with the brokers."`
+		TLSCA         pemSource `name:"kafka-tls-ca" vars:"KAFKA_TLS_CA" placeholder:"PATH" help:"Authorities whose certificates are trusted, a path or in PEM. Unset: those of the system."`
+		TLSCert       pemSource `name:"kafka-tls-cert" vars:"KAFKA_TLS_CERT" placeholder:"PATH" help:"Our certificate, with those between it and its authority, a path or in PEM."`
+		TLSKey        pemSource `name:"kafka-tls-key" vars:"KAFKA_TLS_KEY" file:"" placeholder:"PATH" help:"Its key, a path or in PEM."`
+		TLSServerName string    `name:"kafka-tls-server-name" vars:"KAFKA_TLS_SERVER_NAME" type:"host" placeholder:"HOST" help:"Name that the brokers' certificates have to be for. Unset: the host that is connected to."`
+
+		Mechanism string `name:"kafka-sasl-mechanism" vars:"KAFKA_SASL_MECHANISM" type:"mechanism" placeholder:"MECHANISM" one_of:"PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER,AWS_MSK_IAM" help:"How to log in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM. Unset: not at all."`
+		Username  string `name:"kafka-username" vars:"KAFKA_USERNAME" type:"printable" placeholder:"USER" help:"User for PLAIN and SCRAM."`
+		Password  secret `name:"kafka-password-file" vars:"KAFKA_PASSWORD" file:"" placeholder:"PATH" help:"Its password."`
+
+		TokenURL   endpoint  `name:"kafka-sasl-oauthbearer-token-endpoint-url" vars:"KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL" placeholder:"URL" schemes:"https,http" help:"Where OAUTHBEARER gets its tokens, with the grant client_credentials."`
+		ClientID   string    `name:"kafka-sasl-oauthbearer-client-id" vars:"KAFKA_SASL_OAUTHBEARER_CLIENT_ID" type:"printable" placeholder:"ID" help:"Client id there."`
+		Secret     secret    `name:"kafka-sasl-oauthbearer-client-secret-file" vars:"KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET" file:"" placeholder:"PATH" help:"Its secret."`
+		Scope      string    `name:"kafka-sasl-oauthbearer-scope" vars:"KAFKA_SASL_OAUTHBEARER_SCOPE" type:"printable" placeholder:"SCOPE" help:"Scope to ask for; several with spaces between."`
+		Extensions pairs     `name:"kafka-sasl-oauthbearer-extensions" vars:"KAFKA_SASL_OAUTHBEARER_EXTENSIONS" placeholder:"NAME=VALUE,..." help:"What to tell the broker beside the token, like logicalCluster=lkc-…,identityPoolId=pool-…"`
+		TokenCA    pemSource `name:"kafka-sasl-oauthbearer-tls-ca" vars:"KAFKA_SASL_OAUTHBEARER_TLS_CA" placeholder:"PATH" help:"Authorities that are trusted where the tokens come from, a path or in PEM. Unset: those of the system."`
+		AWSRegion  string    `name:"kafka-aws-region" vars:"KAFKA_AWS_REGION" type:"host" placeholder:"REGION" help:"Region of an MSK cluster, for AWS_MSK_IAM. Unset: the one in the names of the brokers, or else AWS_REGION or that of the profile."`
 	} `embed:"" group:"Kafka"`
 
 	Registry struct {
@@ -158,11 +176,9 @@ func ignored() []string {
 }
 
 // unsupported are variables of what slotsync cannot do yet. To pass over them in silence would be worse than to refuse:
-// who sets KAFKA_TLS does not want to write in the clear.
+// who sets REDIS_TLS_CA does not want to trust others.
 func unsupported() []struct{ what, names string } {
 	return []struct{ what, names string }{
-		{"TLS to Kafka", "KAFKA_TLS KAFKA_TLS_CA KAFKA_TLS_CERT KAFKA_TLS_KEY KAFKA_TLS_KEY_FILE"},
-		{"SASL to Kafka", "KAFKA_SASL_MECHANISM KAFKA_USERNAME KAFKA_PASSWORD KAFKA_PASSWORD_FILE"},
 		{"looking for vanished shifts", "GONE_SHARE"},
 		{"dead letters", "DLQ_TOPIC"},
 	}
@@ -178,6 +194,7 @@ func (c *config) validate(l *loader) {
 		l.fault(&c.Sync.DaysAhead, "is 0, and so is SYNC_DAYS_PRIOR, which leaves no time to cover: give one of them a day or more")
 	}
 	c.validateRegistry(l)
+	c.validateKafka(l)
 	c.validateRedis(l)
 	validateProxies(l)
 	if c.Kafka.TransactionalID == "off" {

@@ -244,10 +244,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REDIS_SENTINEL_PASSWORD", "p", "stands in REDIS_HOST"},
 		{"REDIS_CLUSTER_ADDRS", "a", "a:6379 is the usual one"},
 		// What comes later is refused, not passed over.
-		{"KAFKA_TLS", "true", "not supported yet"},
-		{"KAFKA_SASL_MECHANISM", "PLAIN", "not supported yet"},
-		{"KAFKA_USERNAME", "u", "not supported yet"},
-		{"KAFKA_PASSWORD", "p", "not supported yet"},
 		{"DLQ_TOPIC", "dead", "not supported yet"},
 		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
@@ -303,7 +299,7 @@ func TestRedisIsFoundInOneWay(t *testing.T) {
 }
 
 func TestWhatWillComeCanBeSwitchedOff(t *testing.T) {
-	loadOK(t, minimal(env{"KAFKA_TLS": "false", "DLQ_TOPIC": "off", "SYNC_DELETES": "OFF"}))
+	loadOK(t, minimal(env{"KAFKA_TLS": "false", "KAFKA_SASL_MECHANISM": "off", "DLQ_TOPIC": "off", "SYNC_DELETES": "OFF"}))
 }
 
 func TestAllFaultsAreReportedTogether(t *testing.T) {
@@ -312,7 +308,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 		"WIW_KEY":         "a\nb",
 		"KAFKA_BROKERS":   "here",
 		"BAD_SHARE":       "3",
-		"KAFKA_TLS":       "true",
+		"KAFKA_TLS":       "perhaps",
 		"REDIS_URL_FILE":  "/does/not/exist",
 	}.get, new(bytes.Buffer))
 	if err == nil {

@@ -120,6 +120,36 @@ func parseChoice(text string, tag *kong.Tag) (string, error) {
 	return word, nil
 }
 
+// parseMechanism reads one of the setting's one_of, in any case, or off.
+func parseMechanism(text string, tag *kong.Tag) (string, error) {
+	word := strings.ToUpper(strings.TrimSpace(text))
+	if off, err := parseBool(word, nil); err == nil && !off {
+		return "", nil
+	}
+	choices := strings.Split(tag.Get("one_of"), ",")
+	if !slices.Contains(choices, word) {
+		return "", fmt.Errorf("must be one of %s, not %q", strings.Join(choices, ", "), text)
+	}
+	return word, nil
+}
+
+// parsePairs reads a comma list of name=value. Names are letters, and of values only what goes between two of them is
+// kept out (RFC 7628).
+func parsePairs(text string, _ *kong.Tag) (pairs, error) {
+	out := pairs{}
+	for i, pair := range strings.Split(text, ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		name, value, found := strings.Cut(pair, "=")
+		if !found || !regexp.MustCompile(`^[A-Za-z]+$`).MatchString(name) || name == "auth" || strings.ContainsFunc(value, unicode.IsControl) {
+			return nil, fmt.Errorf("must be a comma list of name=value, the names of letters, but its element %d is not", i+1)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
 func parseDeletes(text string, _ *kong.Tag) (string, error) {
 	switch word := strings.ToLower(strings.TrimSpace(text)); word {
 	case "off":

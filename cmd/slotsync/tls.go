@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -58,6 +60,7 @@ type tlsFiles struct {
 	cert, key pemSource
 	// serverName is the name in the certificate; empty: the host that is connected to.
 	serverName string
+	noTLS      string // what to do about a server that speaks none; empty: nothing is said
 }
 
 // config returns what a connection to host needs. Its errors begin with the name of the setting that is wrong.
@@ -157,6 +160,9 @@ func (f tlsFiles) dial(ctx context.Context, network, address string) (*tls.Conn,
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+			err = fmt.Errorf("the server hung up, as one does that speaks no TLS on this port%s: %w", f.noTLS, err)
+		}
 		return nil, fmt.Errorf("tls with %s: %w", address, f.explain(err))
 	}
 	return conn, nil
@@ -180,7 +186,7 @@ func (f tlsFiles) explain(err error) error {
 		}
 		return fmt.Errorf("the server's certificate is signed by an authority that is not known here: give that authority's certificate in %s: %w", f.caSetting, err)
 	case errors.As(err, &name):
-		return fmt.Errorf("the server's certificate is for another name: %w", err)
+		return fmt.Errorf("the server's certificate is for %s, not for %s: reach it by a name in it: %w", namesIn(name.Certificate), name.Host, err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		what := "has expired, on " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
 		if time.Now().Before(invalid.Cert.NotBefore) {
@@ -188,13 +194,27 @@ func (f tlsFiles) explain(err error) error {
 		}
 		return fmt.Errorf("the server's certificate %s: %w", what, err)
 	case errors.As(err, &plain):
-		return fmt.Errorf("the server does not speak TLS on this port: %w", err)
+		return fmt.Errorf("the server does not speak TLS on this port%s: %w", f.noTLS, err)
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("the server hung up, as one does that speaks no TLS on this port: %w", err)
 	}
 	return f.explainAlert(err)
+}
+
+// namesIn returns the first names that a certificate is for.
+func namesIn(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	const enough = 3
+	switch more := len(names) - enough; {
+	case len(names) == 0:
+		return "no name at all"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:enough], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // explainAlert does the same for what the server complained of, which has no type, only words.

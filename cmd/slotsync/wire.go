@@ -171,6 +171,13 @@ func newKafka(cfg *config, log *slog.Logger) (*publish.Kafka, error) {
 	if p := cfg.Kafka.Partition; p != nil {
 		o.Partition = shiftsync.Some(int(*p))
 	}
+	var err error
+	if o.Login, err = cfg.kafkaLogin(); err != nil {
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	if cfg.Kafka.TLS {
+		o.Dial = cfg.kafkaTLS().dialKafka
+	}
 	kafka, err := publish.NewKafka(cfg.Kafka.Brokers, cfg.Kafka.Topic, o)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)

@@ -1,0 +1,95 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+
+	"github.com/aws/aws-msk-iam-sasl-signer-go/signer"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+// AWSLogin logs in to Amazon MSK with IAM. Credentials come from where AWS programs look for them: the environment, the
+// shared files, a web identity, the container or the instance. An empty region is the one in the name of the broker,
+// or else that of those places.
+//
+// What is sent is a signed URL as the token of OAUTHBEARER, which MSK takes beside AWS_MSK_IAM from clients that are
+// not written in Java.
+func AWSLogin(region string) *Login {
+	a := &awsCredentials{}
+	return &Login{
+		mechanism: "AWS_MSK_IAM",
+		look:      "may this IAM identity call kafka-cluster:Connect on the cluster, and is the region right (KAFKA_AWS_REGION)?",
+		patience:  tokenPatience,
+		start: func(ctx context.Context, host string) (sasl.Mechanism, error) {
+			from, usual, err := a.get(ctx)
+			if err != nil {
+				return nil, err
+			}
+			where := awsRegion(region, host, usual)
+			if where == "" {
+				return nil, fmt.Errorf("the AWS region is not known: set KAFKA_AWS_REGION, for %s does not tell", host)
+			}
+			token, _, err := signer.GenerateAuthTokenFromCredentialsProvider(ctx, where, from)
+			if err != nil {
+				// The cause is long, and tells of every place that was looked at.
+				return nil, noCredentials(ctx, err)
+			}
+			return bearer{token: token}, nil
+		},
+		forget: a.forget,
+	}
+}
+
+func noCredentials(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("no AWS credentials in time: set them in the environment, or see why the metadata service does not answer: %w", ctx.Err())
+	}
+	return fmt.Errorf("no AWS credentials: give this process a role, or a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", err)
+}
+
+var mskHost = regexp.MustCompile(`\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$`)
+
+func awsRegion(set, host, usual string) string {
+	if set != "" {
+		return set
+	}
+	if found := mskHost.FindStringSubmatch(host); found != nil {
+		return found[1]
+	}
+	return usual
+}
+
+// awsCredentials are found once, and renewed by the library.
+type awsCredentials struct {
+	mu     sync.Mutex // guards what follows
+	from   aws.CredentialsProvider
+	region string
+}
+
+func (a *awsCredentials) get(ctx context.Context) (from aws.CredentialsProvider, region string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.from == nil {
+		c, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("the AWS settings of this process: %w", err)
+		}
+		if c.Credentials == nil {
+			return nil, "", errors.New("the AWS settings of this process name no credentials")
+		}
+		a.from, a.region = c.Credentials, c.Region
+	}
+	return a.from, a.region, nil
+}
+
+// forget has the next login look for credentials again, in the files too.
+func (a *awsCredentials) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.from = nil
+}
