@@ -248,7 +248,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"KAFKA_SASL_MECHANISM", "PLAIN", "not supported yet"},
 		{"KAFKA_USERNAME", "u", "not supported yet"},
 		{"KAFKA_PASSWORD", "p", "not supported yet"},
-		{"DLQ_TOPIC", "dead", "not supported yet"},
 		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
 		t.Run(fmt.Sprintf("%s=%q", c.name, c.value), func(t *testing.T) {
