@@ -3,6 +3,7 @@ package shiftsync_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -277,6 +278,27 @@ func TestASecondReadingForTheSchemaBuriesNothingTwice(t *testing.T) {
 		rep, _, err := once(t, w)
 		if !errors.Is(err, shiftsync.ErrPending) || rep.SchemaOnly != 3 || rep.Published != 3 || rep.Unburied != 2 {
 			t.Errorf("got %+v, %v", rep.Tally, err)
+		}
+	})
+}
+
+func TestEachLetterHoldsItsOwnShift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(5000, "A"))
+		w.spoil()
+		for id := int64(1); id < 5000; id += 100 {
+			w.set(map[int64]string{id: "bad"})
+		}
+		w.onBury = func() { <-time.After(time.Second) } // meanwhile what comes behind is read, into the same memory
+		mustOnce(t, w)
+		if len(w.letters) != 52 {
+			t.Errorf("got %d letters", len(w.letters))
+		}
+		for _, l := range w.letters {
+			if want := fmt.Sprintf(`{"id":%d,"content":"bad","noise":0}`, l.ID); l.Stage == shiftsync.StageParse && string(l.Body) != want {
+				t.Errorf("the letter of shift %d holds %s", l.ID, l.Body)
+			}
 		}
 	})
 }
