@@ -164,7 +164,7 @@ func TestWithoutTheRightToWriteNoLetterIsTaken(t *testing.T) {
 	t.Parallel()
 	const dead = topic + "-dlq"
 	for name, may := range map[string][]kfake.ACL{
-		"it may not be seen":    nil,
+		"it may not be seen":       nil,
 		"it may only be looked at": {publishtest.May(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, dead)},
 	} {
 		t.Run(name, func(t *testing.T) {
