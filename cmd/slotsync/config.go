@@ -188,6 +188,9 @@ func (c *config) validate(l *loader) {
 	if c.Kafka.DeadLetters != "" && c.Kafka.DeadLetters == c.Kafka.Topic && c.command != "tail" {
 		l.fault(&c.Kafka.DeadLetters, "is the topic of the shifts: give dead letters one of their own")
 	}
+	if c.Tail.Dead && c.Kafka.DeadLetters == "" {
+		l.fault(&c.Kafka.DeadLetters, "is not set: --dead-letters shows what is in it")
+	}
 	if c.Kafka.TransactionalID == "off" {
 		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +
 			"so an older version of a shift can land behind a newer one; unset it and allow the right to write to the transactional id")
