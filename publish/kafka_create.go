@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,18 @@ var (
 // ErrTooFewBrokers.
 func (k *Kafka) CreateTopic(ctx context.Context, partitions, replicas int) (created bool, err error) {
 	return k.create(ctx, partitions, replicas, kafka.ConfigEntry{ConfigName: "cleanup.policy", ConfigValue: "compact"})
+}
+
+// awaitTopic returns when the brokers know a topic that was made, or at the end of some patience: to make one is answered
+// before that, and whoever looks at once would not find it.
+func (k *Kafka) awaitTopic(ctx context.Context) {
+	_, _ = ask(ctx, k.lookLimit(), "created topic", func(ctx context.Context) (struct{}, error) {
+		d := k.Describe(ctx)
+		if d.Topic != nil || len(d.Partitions) == 0 || slices.ContainsFunc(d.Partitions, func(p PartitionState) bool { return !p.Leader }) {
+			return struct{}{}, errors.New("not known yet")
+		}
+		return struct{}{}, nil
+	})
 }
 
 // CreateTopic makes the topic with one partition, for letters that are kept for so long, as Kafka.CreateTopic does.
@@ -48,6 +61,7 @@ func (k *Kafka) create(ctx context.Context, partitions, replicas int, settings .
 	}
 	switch {
 	case err == nil:
+		k.awaitTopic(ctx)
 		return true, nil
 	case errors.Is(err, kafka.TopicAlreadyExists):
 		return false, nil

@@ -265,14 +265,14 @@ func (b *burial) deliver(ctx context.Context, partition int, letters []*letter, 
 	case tooLarge && letters[0].shrink(b.maxRecord):
 		return b.deliver(ctx, partition, letters, refused)
 	}
-	advice := "raise the topic's max.message.bytes"
+	why := "the broker calls it invalid (INVALID_RECORD): see what the topic demands of its records"
 	switch {
-	case !tooLarge && letters[0].key == nil:
-		advice = "a compacted topic takes none without a key, and this shift has no id: take compact out of its cleanup.policy"
-	case !tooLarge:
-		advice = "see what the topic demands of its records"
+	case tooLarge:
+		why = "it is too large even without its content: raise the topic's max.message.bytes"
+	case letters[0].key == nil:
+		why = "a compacted topic takes none without a key, which a shift without an id has not: take compact out of its cleanup.policy"
 	}
-	*refused = append(*refused, fmt.Errorf("%s/%d refuses the letter of shift %d: %w: %s", b.kafka.topic, partition, letters[0].shift, code, advice))
+	*refused = append(*refused, fmt.Errorf("%s/%d refuses the letter of shift %d: %s", b.kafka.topic, partition, letters[0].shift, why))
 	return nil
 }
 

@@ -132,6 +132,9 @@ func (r *Reader) decode(ctx context.Context, m *message) Decoded {
 		if d.Value, d.ValueSchema, valueErr = r.Fields(ctx, m.value); valueErr != nil {
 			valueErr = fmt.Errorf("value: %w", valueErr)
 		}
+		if full := d.Headers[headerFullBytes]; full != "" {
+			d.Value, valueErr = nil, errCut(full)
+		}
 	}
 	switch {
 	case keyErr != nil && valueErr != nil:
@@ -144,10 +147,18 @@ func (r *Reader) decode(ctx context.Context, m *message) Decoded {
 	return d
 }
 
+func errCut(full string) error {
+	return fmt.Errorf("value: cut, it had %s bytes", full)
+}
+
 // readLetter reads a dead letter that holds a shift's JSON. Its key is the shift's id, if it has one.
 func (d *Decoded) readLetter(m *message) {
 	if _, err := strconv.ParseInt(string(m.key), 10, 64); err == nil {
 		d.Key = map[string]any{"id": json.Number(m.key)}
+	}
+	if full := d.Headers[headerFullBytes]; full != "" {
+		d.Err = errCut(full)
+		return
 	}
 	numbers := json.NewDecoder(bytes.NewReader(m.value))
 	numbers.UseNumber() // a float64 would bend large ids

@@ -67,5 +67,5 @@ func (b *burial) result(unburied int) error {
 	if b.first != 0 {
 		first = fmt.Sprintf("the first is shift %d", b.first)
 	}
-	return fmt.Errorf("%d bad shifts wait until their dead letters are acknowledged (%s): %w", unburied, first, b.err)
+	return fmt.Errorf("dead letters not acknowledged, and their shifts not set aside: %d, %s: %w", unburied, first, b.err)
 }

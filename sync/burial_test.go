@@ -108,7 +108,7 @@ func TestWithoutItsDeadLetterABadShiftStaysPendingAndNothingElseDoes(t *testing.
 		w.unburied = true
 		for _, published := range []int{1698, 0} { // the good ones are remembered
 			rep, i, err := once(t, w)
-			if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errLost) || !strings.Contains(err.Error(), "2 bad shifts") {
+			if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errLost) || !strings.Contains(err.Error(), "not set aside: 2, the first is shift ") {
 				t.Errorf("got the error %v", err)
 			}
 			if rep.Published != published || rep.SetAside != 0 || rep.StillAside != 0 || rep.Unburied != 2 || rep.Pending != 1 || len(i.asides) != 0 {
@@ -155,7 +155,7 @@ func TestALetterThatIsNotTakenKeepsNoOtherWaiting(t *testing.T) {
 		}
 		w.unburiable = map[int64]bool{1: true}
 		rep, _, err := once(t, w)
-		if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errUnburiable) || !strings.Contains(err.Error(), "shift 1)") {
+		if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errUnburiable) || !strings.Contains(err.Error(), "the first is shift 1:") {
 			t.Errorf("got the error %v", err)
 		}
 		if rep.Buried != 5 || rep.SetAside != 5 || rep.Unburied != 1 || w.aside[1] != 0 {
