@@ -77,7 +77,7 @@ func (d *DeadLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string
 	ctx, cancel := context.WithTimeout(ctx, d.kafka.options.Limit)
 	defer cancel()
 	b := &burial{DeadLetters: d, hold: hold, buried: make([]bool, len(letters))}
-	partitions, err := ask(ctx, d.kafka.options.Limit, "dead letters: topic "+d.kafka.topic, b.look)
+	partitions, err := ask(ctx, d.kafka.options.Limit, "kafka: topic "+d.kafka.topic, b.look)
 	if err != nil {
 		return b.buried, err
 	}
@@ -103,7 +103,7 @@ func (d *DeadLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string
 	}
 	_ = g.Wait() // errors are in errs
 	if err := errs.join(); err != nil {
-		return b.buried, fmt.Errorf("dead letters: %w", err)
+		return b.buried, fmt.Errorf("kafka: %w", err)
 	}
 	return b.buried, nil
 }
