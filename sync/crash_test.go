@@ -22,6 +22,9 @@ type scenario struct {
 	thenStep int
 }
 
+// takeoverSteps are those of a pass that takes over, the wait for the lease included: it has no more.
+const takeoverSteps = 30
+
 func (s scenario) String() string {
 	out := fmt.Sprintf("step %d %s, then %v, at last %s, late writes before step %d", s.step, s.fault, s.meantime, s.last, s.deliver)
 	if s.then != "" {
@@ -141,7 +144,7 @@ func scenarios(steps []string, histories [][]string, do func(scenario)) {
 				for _, last := range []string{"A", "B", "C", gone} {
 					delays := []int{-1}
 					if slices.Contains([]fault{halfLate, allLate, halfLateCrash, allLateCrash}, f) {
-						for n := range 16 { // a pass that takes over has no more steps
+						for n := range takeoverSteps {
 							delays = append(delays, n)
 						}
 					}
@@ -207,7 +210,7 @@ func TestTwoFaultsEndOnTheTruth(t *testing.T) {
 			}
 			for _, history := range [][]string{{"B"}, {"A"}, {"C"}, {gone}, {"C", "A"}} {
 				for _, last := range []string{"A", "B", "C", gone} {
-					for thenStep := range 16 {
+					for thenStep := range takeoverSteps {
 						for _, then := range []fault{crashAfter, lostAnswer, paused, halfLate} {
 							s := scenario{step: step, fault: f, meantime: history, last: last, deliver: -1, then: then, thenStep: thenStep}
 							if wrong, _, _ := play(t, s, ""); wrong != "" {
