@@ -85,7 +85,7 @@ func (d *DeadLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string
 	lane := map[int]int{} // partition to its index in lanes
 	for i := range letters {
 		l := d.letter(i, pass, &letters[i])
-		p := byKey().Balance(kafka.Message{Key: letters[i].Key}, partitions...)
+		p := byKey().Balance(kafka.Message{Key: l.key}, partitions...)
 		if _, seen := lane[p]; !seen {
 			lane[p] = len(lanes)
 			lanes = append(lanes, nil)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/slotsync/slotsync/publish"
@@ -285,7 +286,14 @@ func TestManyLettersComeAll(t *testing.T) {
 			bodies = append(bodies, fmt.Sprint(i, strings.Repeat(".", 1500)))
 		}
 		mustBury(t, newDeadLetters(t, c, c.fenced()), letters(bodies...))
-		got := values(read(t, dead))
+		java := kgo.StickyKeyPartitioner(nil).ForTopic(dead.topic)
+		messages := read(t, dead)
+		for _, m := range messages {
+			if want := java.Partition(&kgo.Record{Key: m.Key}, 3); m.Partition != want {
+				t.Fatalf("letter %s is in partition %d, want %d", m.Key, m.Partition, want)
+			}
+		}
+		got := values(messages)
 		slices.Sort(got)
 		slices.Sort(bodies)
 		if !slices.Equal(got, bodies) {
