@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -19,6 +22,28 @@ var (
 // partitions or replicas the cluster's default decides, from Kafka 2.4 on. The error may be ErrMayNotCreate or
 // ErrTooFewBrokers.
 func (k *Kafka) CreateTopic(ctx context.Context, partitions, replicas int) (created bool, err error) {
+	return k.create(ctx, partitions, replicas, kafka.ConfigEntry{ConfigName: "cleanup.policy", ConfigValue: "compact"})
+}
+
+// awaitTopic returns when the brokers know a topic that was made, or at the end of some patience: to make one is answered
+// before that, and whoever looks at once would not find it.
+func (k *Kafka) awaitTopic(ctx context.Context) {
+	_, _ = ask(ctx, k.lookLimit(), "created topic", func(ctx context.Context) (struct{}, error) {
+		d := k.Describe(ctx)
+		if d.Topic != nil || len(d.Partitions) == 0 || slices.ContainsFunc(d.Partitions, func(p PartitionState) bool { return !p.Leader }) {
+			return struct{}{}, errors.New("not known yet")
+		}
+		return struct{}{}, nil
+	})
+}
+
+// CreateTopic makes the topic with one partition, for letters that are kept for so long, as Kafka.CreateTopic does.
+func (d *DeadLetters) CreateTopic(ctx context.Context, replicas int, keep time.Duration) (created bool, err error) {
+	return d.kafka.create(ctx, 1, replicas, kafka.ConfigEntry{ConfigName: "cleanup.policy", ConfigValue: "delete"},
+		kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(keep.Milliseconds(), 10)})
+}
+
+func (k *Kafka) create(ctx context.Context, partitions, replicas int, settings ...kafka.ConfigEntry) (created bool, err error) {
 	orDefault := func(n int) int {
 		if n == 0 {
 			return -1
@@ -29,13 +54,14 @@ func (k *Kafka) CreateTopic(ctx context.Context, partitions, replicas int) (crea
 		Topic:             k.topic,
 		NumPartitions:     orDefault(partitions),
 		ReplicationFactor: orDefault(replicas),
-		ConfigEntries:     []kafka.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}},
+		ConfigEntries:     settings,
 	}}})
 	if err == nil {
 		err = res.Errors[k.topic]
 	}
 	switch {
 	case err == nil:
+		k.awaitTopic(ctx)
 		return true, nil
 	case errors.Is(err, kafka.TopicAlreadyExists):
 		return false, nil

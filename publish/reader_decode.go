@@ -120,6 +120,10 @@ func (r *Reader) decode(ctx context.Context, m *message) Decoded {
 	for _, h := range m.headers {
 		d.Headers[h.Key] = string(h.Value)
 	}
+	if d.Headers[headerContentType] == typeJSON {
+		d.readLetter(m)
+		return d
+	}
 	var keyErr, valueErr error
 	if d.Key, d.KeySchema, keyErr = r.Fields(ctx, m.key); keyErr != nil {
 		keyErr = fmt.Errorf("key: %w", keyErr)
@@ -127,6 +131,9 @@ func (r *Reader) decode(ctx context.Context, m *message) Decoded {
 	if !d.Tombstone {
 		if d.Value, d.ValueSchema, valueErr = r.Fields(ctx, m.value); valueErr != nil {
 			valueErr = fmt.Errorf("value: %w", valueErr)
+		}
+		if full := d.Headers[headerFullBytes]; full != "" {
+			d.Value, valueErr = nil, errCut(full)
 		}
 	}
 	switch {
@@ -138,6 +145,26 @@ func (r *Reader) decode(ctx context.Context, m *message) Decoded {
 		d.Err = valueErr
 	}
 	return d
+}
+
+func errCut(full string) error {
+	return fmt.Errorf("value: cut, it had %s bytes", full)
+}
+
+// readLetter reads a dead letter that holds a shift's JSON. Its key is the shift's id, if it has one.
+func (d *Decoded) readLetter(m *message) {
+	if _, err := strconv.ParseInt(string(m.key), 10, 64); err == nil {
+		d.Key = map[string]any{"id": json.Number(m.key)}
+	}
+	if full := d.Headers[headerFullBytes]; full != "" {
+		d.Err = errCut(full)
+		return
+	}
+	numbers := json.NewDecoder(bytes.NewReader(m.value))
+	numbers.UseNumber() // a float64 would bend large ids
+	if err := numbers.Decode(&d.Value); err != nil || d.Value == nil {
+		d.Value, d.Err = nil, errors.New("value: no whole JSON object") // the decoder's own words may quote the content
+	}
 }
 
 // ID returns the shift's id, if the key has one.

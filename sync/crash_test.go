@@ -22,6 +22,9 @@ type scenario struct {
 	thenStep int
 }
 
+// takeoverSteps are those of a pass that takes over, the wait for the lease included: it has no more.
+const takeoverSteps = 30
+
 func (s scenario) String() string {
 	out := fmt.Sprintf("step %d %s, then %v, at last %s, late writes before step %d", s.step, s.fault, s.meantime, s.last, s.deliver)
 	if s.then != "" {
@@ -58,6 +61,7 @@ func play(t *testing.T, s scenario, leaves string) (wrong string, names []string
 		if s.fault == paused {
 			w.set(map[int64]string{2: "A"}) // and here shift 2 too
 		}
+		w.spoil()
 		second := &incarnation{world: w, name: "second"}
 		inMeantime := func() {
 			for _, content := range s.meantime {
@@ -120,6 +124,9 @@ func play(t *testing.T, s scenario, leaves string) (wrong string, names []string
 				wrong = fmt.Sprintf("shift %d ends on %q, the truth is %q; topic: %v", id, got, want, w.history(id))
 			}
 		}
+		if why := w.buriedWrong(); why != "" && leaves == "" {
+			wrong = why
+		}
 		names = first.names
 	})
 	return wrong, names, met
@@ -137,7 +144,7 @@ func scenarios(steps []string, histories [][]string, do func(scenario)) {
 				for _, last := range []string{"A", "B", "C", gone} {
 					delays := []int{-1}
 					if slices.Contains([]fault{halfLate, allLate, halfLateCrash, allLateCrash}, f) {
-						for n := range 16 { // a pass that takes over has no more steps
+						for n := range takeoverSteps {
 							delays = append(delays, n)
 						}
 					}
@@ -153,7 +160,7 @@ func scenarios(steps []string, histories [][]string, do func(scenario)) {
 // firstSteps are the steps of the first worker's pass when nothing goes wrong.
 func firstSteps(t *testing.T) []string {
 	wrong, names, _ := play(t, scenario{step: -1, last: "B"}, "")
-	if wrong != "" || !slices.Contains(names, "publish") || !slices.Contains(names, "refresh") {
+	if wrong != "" || !slices.Contains(names, "publish") || !slices.Contains(names, "refresh") || !slices.Contains(names, "bury") {
 		t.Fatalf("the pass that is to be cut: %s, steps %v", wrong, names)
 	}
 	return names
@@ -195,7 +202,7 @@ func TestEveryCrashPointEndsOnTheTruth(t *testing.T) {
 func TestTwoFaultsEndOnTheTruth(t *testing.T) {
 	steps := firstSteps(t)
 	runs := 0
-	for _, name := range []string{"intend", "publish", "remember"} {
+	for _, name := range []string{"intend", "publish", "remember", "bury"} {
 		step := slices.Index(steps, name)
 		for _, f := range []fault{crashAfter, lostAnswer, paused, halfLate, allLate, halfUnsent, halfLateCrash} {
 			if name != "publish" && f != crashAfter && f != lostAnswer && f != paused {
@@ -203,7 +210,7 @@ func TestTwoFaultsEndOnTheTruth(t *testing.T) {
 			}
 			for _, history := range [][]string{{"B"}, {"A"}, {"C"}, {gone}, {"C", "A"}} {
 				for _, last := range []string{"A", "B", "C", gone} {
-					for thenStep := range 16 {
+					for thenStep := range takeoverSteps {
 						for _, then := range []fault{crashAfter, lostAnswer, paused, halfLate} {
 							s := scenario{step: step, fault: f, meantime: history, last: last, deliver: -1, then: then, thenStep: thenStep}
 							if wrong, _, _ := play(t, s, ""); wrong != "" {
@@ -236,6 +243,7 @@ func TestAFaultInTheLoopEndsOnTheTruth(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						w := newWorld()
 						w.set(everyShift("A"))
+						w.buries, w.badShare = true, 100
 						i := &incarnation{world: w, name: "worker"}
 						begin := firstPass + step
 						i.plan = func(n int, _ string) fault {
@@ -254,6 +262,7 @@ func TestAFaultInTheLoopEndsOnTheTruth(t *testing.T) {
 						go func() { done <- i.worker().Run(ctx) }()
 						<-time.After(5 * time.Second)
 						seen := "A"
+						w.spoil()
 						for _, content := range history {
 							w.set(everyShift(content))
 							<-time.After(10 * time.Second)
@@ -277,6 +286,9 @@ func TestAFaultInTheLoopEndsOnTheTruth(t *testing.T) {
 								t.Errorf("step %d %s, %v, late writes %d steps later: shift %d ends on %q, the truth is %q; topic: %v",
 									step, f, history, deliver, id, got, want, w.history(id))
 							}
+						}
+						if why := w.buriedWrong(); why != "" {
+							t.Errorf("step %d %s, %v: %s", step, f, history, why)
 						}
 						if len(w.intents) > 0 {
 							t.Errorf("step %d %s, %v: %d intents stay open", step, f, history, len(w.intents))

@@ -139,7 +139,7 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 		}
 	}
 	if err := d.compareAccount(ctx, acquainted); err != nil {
-		d.batch.intents, d.batch.aside = d.batch.intents[:began], d.batch.aside[:asides]
+		d.batch.intents, d.batch.aside, d.batch.letters = d.batch.intents[:began], d.batch.aside[:asides], d.batch.letters[:asides]
 		return err
 	}
 	if len(d.seen) > 0 {
@@ -166,10 +166,14 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 	if d.shift.ID == s.ID {
 		d.account[d.shift.AccountID]++
 	}
+	if err != nil && d.again {
+		return // it was dealt with the first time, or will be in the next pass
+	}
 	if err != nil {
 		d.tally.Unencodable++
 		d.fly(s.ID)
 		d.batch.aside = append(d.batch.aside, Settled{ID: s.ID, Version: Version{Raw: s.Raw}, Aside: err.Error()})
+		d.batch.letters = append(d.batch.letters, d.letter(s, err))
 		return
 	}
 	d.tally.Encoded++
@@ -204,6 +208,20 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 	d.fly(s.ID)
 	d.batch.buf = buf
 	d.batch.intents = append(d.batch.intents, in)
+}
+
+// letter is the dead letter of a shift that could not be made a record.
+func (d *decider) letter(s Sighting, err error) DeadLetter {
+	l := DeadLetter{ID: s.ID, Stage: StageParse, Reason: err.Error()}
+	if s.ID != 0 && d.shift.ID == s.ID { // it was read
+		l.Stage = StageEncode
+	}
+	if d.DeadLetters != nil { // else nobody will look at it
+		begin := len(d.batch.buf)
+		d.batch.buf = append(d.batch.buf, s.JSON...)
+		l.Body = d.batch.buf[begin:len(d.batch.buf):len(d.batch.buf)]
+	}
+	return l
 }
 
 // judge makes a record of a shift whose bytes are not known, and decides by its content. An error is about this shift

@@ -17,6 +17,9 @@
 // revert: A → B is published, its answer is lost, the shift goes back to A, A is what is remembered, and the topic
 // ends on B.
 //
+// A version that cannot be published is set aside, which is remembered beside what was acknowledged. Where there are
+// [DeadLetters], it is handed to them first, and set aside only once they have acknowledged it.
+//
 // Several workers may run. The lease ([Leases]) makes one of them the owner; a [Term], new with every takeover,
 // makes void what an older owner, or the same one before its last trouble, still has under way in the store; the
 // publisher's epoch does so at the broker. All three are needed, and a test for each shows what is lost without it.

@@ -125,6 +125,7 @@ type pass struct {
 	schemas Schemas
 	notices []string
 	swept   int
+	burial  burial
 	away    bool // the broker did not answer when the pass began: what changed is collected, and waits for the next pass
 
 	answers chan *answer // those that are not in use
@@ -150,11 +151,12 @@ func newPass(w *Worker, t *tenure) *pass {
 // batch is what goes through the pipeline together.
 type batch struct {
 	intents  []Intent
-	records  []Record  // of the intents, as the publisher takes them
-	outcomes []Outcome // of the intents, once published
-	aside    []Settled // shifts that could not be made records
-	buf      []byte    // holds the keys and values
-	void     bool      // nothing is to be done for it any more
+	records  []Record     // of the intents, as the publisher takes them
+	outcomes []Outcome    // of the intents, once published
+	aside    []Settled    // shifts that could not be made records
+	letters  []DeadLetter // of those in aside, one for each
+	buf      []byte       // holds the keys and values, and the letters' bodies
+	void     bool         // nothing is to be done for it any more
 }
 
 // stage does its part of each batch and hands it on, or ends its flight if it is the last. After an error it does no
@@ -365,23 +367,35 @@ func (p *pass) publish(ctx context.Context, b *batch) error {
 	return p.withoutBroker(fmt.Errorf("publish: %w", err))
 }
 
-// remember ends the intents whose fate is known.
+// remember ends the intents whose fate is known. Bad shifts come last: they have to wait for their dead letters, and
+// nothing else does.
 func (p *pass) remember(ctx context.Context, b *batch) error {
-	settled := b.aside
-	var tally Tally
+	var settled []Settled
+	aside, letters := b.aside, b.letters
 	for i, o := range b.outcomes {
-		s := Settled{ID: b.intents[i].ID, Mark: b.intents[i].Mark, Version: b.intents[i].Version}
+		in := &b.intents[i]
+		s := Settled{ID: in.ID, Mark: in.Mark, Version: in.Version}
 		switch o.Fate {
 		case Acknowledged:
 			s.Partition, s.Offset = o.Partition, o.Offset
-			tally.Published++
+			settled = append(settled, s)
 		case Refused:
 			s.Aside = o.Reason
-		default:
-			continue
+			aside = append(aside, s)
+			letters = append(letters, DeadLetter{ID: in.ID, Stage: StagePublish, Reason: o.Reason, Key: in.Key, Body: in.Value})
 		}
-		settled = append(settled, s)
 	}
+	if p.DeadLetters == nil {
+		return p.settled(ctx, append(settled, aside...))
+	}
+	if err := p.settled(ctx, settled); err != nil {
+		return err
+	}
+	return p.settled(ctx, p.bury(ctx, aside, letters))
+}
+
+// settled takes the last step for shifts whose fate is known.
+func (p *pass) settled(ctx context.Context, settled []Settled) error {
 	if len(settled) == 0 {
 		return nil
 	}
@@ -394,11 +408,14 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 		return fmt.Errorf("remember %d shifts: %w", len(settled), err)
 	}
 	p.t.open.Store(int64(open))
+	var tally Tally
 	for _, s := range settled {
-		if s.Aside != "" {
-			tally.SetAside++
-			p.Observer.SetAside(s.ID, s.Aside)
+		if s.Aside == "" {
+			tally.Published++
+			continue
 		}
+		tally.SetAside++
+		p.Observer.SetAside(s.ID, s.Aside)
 	}
 	p.count(tally)
 	return nil
@@ -414,7 +431,7 @@ func (p *pass) land(b *batch) {
 		delete(p.flying, b.aside[i].ID)
 	}
 	p.mu.Unlock()
-	b.intents, b.records, b.outcomes, b.aside, b.buf, b.void = b.intents[:0], b.records[:0], nil, b.aside[:0], b.buf[:0], false
+	b.intents, b.records, b.outcomes, b.aside, b.letters, b.buf, b.void = b.intents[:0], b.records[:0], nil, b.aside[:0], b.letters[:0], b.buf[:0], false
 	p.batches <- b
 }
 
@@ -456,16 +473,17 @@ func (p *pass) report() Report {
 // result judges a pass that read and decided everything.
 func (p *pass) result() error {
 	r := p.report()
-	bad := r.SetAside + r.StillAside
+	bad := r.SetAside + r.StillAside + r.Unburied
 	switch {
 	case errors.Is(p.outage, ErrNoTopic): // not even what did not change is there
 		return p.outage
 	case r.NotCollected > 0:
 		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected), p.outage)
 	case bad > 1 && float64(bad) > p.BadShare*float64(r.Fetched): // a single one is an accident, however small the window
-		return fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched)
-	case r.Pending > 0 || r.Deferred > 0:
-		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred), p.outage)
+		return errors.Join(fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched), p.burial.result(r.Unburied))
+	case r.Pending > 0 || r.Deferred > 0 || r.Unburied > 0:
+		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred),
+			p.outage, p.burial.result(r.Unburied))
 	case p.outage != nil:
 		p.notices = append(p.notices, "the broker was away, but nothing had to be published: "+p.outage.Error())
 	}

@@ -70,6 +70,32 @@ type Publisher interface {
 	Publish(ctx context.Context, hold Hold, pass string, records []Record) ([]Outcome, error)
 }
 
+// DeadLetters is where bad versions of shifts go, for people to look at.
+type DeadLetters interface {
+	// Bury hands letters over and says of each whether it is acknowledged; one that is not may be there all the same.
+	// Buried is valid, one for each letter, even when err is not nil; err tells why some are not. Bury takes bounded
+	// time, and past the end of hold sends nothing.
+	Bury(ctx context.Context, hold Hold, pass string, letters []DeadLetter) (buried []bool, err error)
+}
+
+// DeadLetter is a version of a shift that cannot be published.
+type DeadLetter struct {
+	ID     int64 // 0: none that can be read
+	Stage  Stage
+	Reason string // without the content
+	Key    []byte // of the record; nil if it never was one
+	Body   []byte // the shift's JSON as it came or, at StagePublish, the value of the record; valid during the call
+}
+
+// Stage is how far a shift came.
+type Stage string
+
+const (
+	StageParse   Stage = "parse"   // it could not be read
+	StageEncode  Stage = "encode"  // it could not be made a record
+	StagePublish Stage = "publish" // the broker refused its record
+)
+
 // Topic is what a broker tells of the topic.
 type Topic struct {
 	Ends map[int]int64 // partition to the offset that its next record gets

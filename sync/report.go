@@ -16,6 +16,8 @@ type Tally struct {
 	Unencodable  int // could not be made records
 	Published    int // acknowledged by the broker and remembered, those of earlier passes included
 	SetAside     int // bad, for the first time in this version
+	Buried       int // dead letters that were acknowledged
+	Unburied     int // bad, and not set aside because their dead letter was not acknowledged
 	StillAside   int // bad, and set aside in this version before
 	NotCollected int // changed, but the limit of open intents was reached
 }
@@ -31,6 +33,8 @@ func (t *Tally) Add(u Tally) {
 	t.Unencodable += u.Unencodable
 	t.Published += u.Published
 	t.SetAside += u.SetAside
+	t.Buried += u.Buried
+	t.Unburied += u.Unburied
 	t.StillAside += u.StillAside
 	t.NotCollected += u.NotCollected
 }
@@ -64,6 +68,7 @@ func (r Report) LogValue() slog.Value {
 		{"schema_only", r.SchemaOnly},
 		{"deferred", r.Deferred},
 		{"not_collected", r.NotCollected},
+		{"dead_letters_pending", r.Unburied},
 		{"swept", r.Swept},
 	} {
 		if extra.n > 0 {

@@ -13,6 +13,8 @@ type Worker struct {
 	Publisher Publisher
 	Store     Store
 	Observer  Observer
+	// DeadLetters gets each bad version before it is remembered as set aside. nil: it is only remembered.
+	DeadLetters DeadLetters
 
 	Name          string        // of this worker, for people: it stands in the lease
 	DaysPrior     int           // days before now that the window covers
@@ -41,7 +43,8 @@ var ErrTooManyBad = errors.New("too many bad shifts")
 // RunOnce takes the lease, does one pass and gives the lease back. It waits up to 20 seconds for another worker and
 // then returns a *HeldError.
 //
-// The error wraps ErrPending if the pass read and decided everything but could not publish all of it. It is
+// The error wraps ErrPending if the pass read and decided everything but could not publish all of it, or lacks the
+// acknowledgement of a dead letter. It is
 // ErrPendingLimit or ErrTooManyBad for what they say. Any other means that the answer was not read whole, or that
 // nothing could be decided.
 func (w *Worker) RunOnce(ctx context.Context) (rep Report, err error) {

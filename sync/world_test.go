@@ -1,6 +1,7 @@
 package shiftsync_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,14 @@ type world struct {
 	away   bool              // the broker answers nothing
 	onSend func()            // before records are written
 
+	buries     bool // workers have a place for dead letters
+	letters    []shiftsync.DeadLetter
+	unburied   bool           // dead letters are not taken
+	unburiable map[int64]bool // shifts whose letters alone are not taken
+	onBury     func()         // before letters are taken
+	unmourned  []int64        // set aside before there was a letter of theirs
+	badShare   float64        // of workers; 0: 0.1
+
 	newest map[int64]string // content that the lease's holder intended last
 	leaves map[string]bool  // parts of the protocol that are left out
 	schema shiftsync.SchemaID
@@ -85,7 +94,7 @@ func newWorld() *world {
 func (w *world) snapshot() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.wanted, w.layout, w.ends, w.log, w.epoch)
+	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.letters, w.wanted, w.layout, w.ends, w.log, w.epoch)
 }
 
 // last returns the content of the newest record of a shift, or "".
@@ -123,6 +132,46 @@ func (w *world) set(contents map[int64]string) {
 
 // foreign is the content of a shift of another account.
 const foreign = "foreign"
+
+// Shifts that are never published: one that cannot be parsed and one that the broker refuses.
+const badID, poisonID = 4, 5
+
+// spoil adds both to what the API says. No share of bad shifts is too large then.
+func (w *world) spoil() {
+	w.mu.Lock()
+	w.buries, w.badShare, w.refuse["poison"] = true, 100, "larger than the topic takes"
+	w.mu.Unlock()
+	w.set(map[int64]string{badID: "bad", poisonID: "poison"})
+}
+
+// buriedWrong tells what is wrong with the end of the two, or "".
+func (w *world) buriedWrong() string {
+	for _, id := range []int64{badID, poisonID} {
+		switch {
+		case len(w.lettersOf(id)) == 0:
+			return fmt.Sprintf("bad shift %d has no dead letter", id)
+		case w.aside[id] == 0:
+			return fmt.Sprintf("bad shift %d is not set aside", id)
+		case len(w.history(id)) > 0:
+			return fmt.Sprintf("bad shift %d has the records %v", id, w.history(id))
+		}
+	}
+	if len(w.unmourned) > 0 {
+		return fmt.Sprintf("set aside without a dead letter: %v", w.unmourned)
+	}
+	return ""
+}
+
+func (w *world) lettersOf(id int64) (letters []shiftsync.DeadLetter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.letters {
+		if l.ID == id {
+			letters = append(letters, l)
+		}
+	}
+	return letters
+}
 
 // gone is the content of a shift that is not in the window.
 const gone = "-"
@@ -451,7 +500,9 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 	later := func(p int) {
 		var on []message
 		for _, n := range byPartition[p] {
-			on = append(on, message{records[n].ID, string(records[n].Value), epoch})
+			if i.refuse[string(records[n].Value)] == "" {
+				on = append(on, message{records[n].ID, string(records[n].Value), epoch})
+			}
 		}
 		i.late = append(i.late, func() {
 			i.mu.Lock()
@@ -517,6 +568,41 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 	}
 	return outcomes, err
 }
+
+// DeadLetters
+
+func (i *incarnation) Bury(_ context.Context, hold shiftsync.Hold, _ string, letters []shiftsync.DeadLetter) ([]bool, error) {
+	buried := make([]bool, len(letters))
+	if err := hold.Err(); err != nil {
+		return buried, err
+	}
+	if i.onBury != nil {
+		i.onBury()
+	}
+	var refused error
+	_, err := i.step("bury", i.locked(func() error {
+		if i.unburied {
+			return errLost
+		}
+		for n, l := range letters {
+			if i.unburiable[l.ID] {
+				refused = errUnburiable
+				continue
+			}
+			l.Key, l.Body = slices.Clone(l.Key), slices.Clone(l.Body)
+			i.letters = append(i.letters, l)
+			buried[n] = true
+		}
+		return nil
+	}))
+	if err != nil {
+		clear(buried)
+		return buried, err
+	}
+	return buried, refused
+}
+
+var errUnburiable = errors.New("this letter is not taken")
 
 // Store
 
@@ -636,6 +722,9 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 			in, stands := i.intents[s.ID]
 			stands = stands && in.Mark == s.Mark
 			if s.Aside != "" {
+				if i.buries && !slices.ContainsFunc(i.letters, func(l shiftsync.DeadLetter) bool { return l.ID == s.ID }) {
+					i.unmourned = append(i.unmourned, s.ID)
+				}
 				if stands {
 					delete(i.intents, s.ID)
 				}
@@ -844,11 +933,15 @@ func (s store) Release(_ context.Context, o shiftsync.Owner) error {
 
 // worker returns a worker of this incarnation with settings for tests.
 func (i *incarnation) worker() *shiftsync.Worker {
-	return &shiftsync.Worker{
+	w := &shiftsync.Worker{
 		Source: i, Encoder: i, Publisher: i, Store: store{i}, Observer: i,
 		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: 100_000,
-		RepublishRate: 1000, BadShare: 0.1, StopTimeout: 30 * time.Second, Partition: "murmur2",
+		RepublishRate: 1000, BadShare: cmp.Or(i.badShare, 0.1), StopTimeout: 30 * time.Second, Partition: "murmur2",
 	}
+	if i.buries {
+		w.DeadLetters = i
+	}
+	return w
 }
 
 var (
@@ -857,4 +950,6 @@ var (
 	_ shiftsync.Publisher = (*incarnation)(nil)
 	_ shiftsync.Store     = store{}
 	_ shiftsync.Observer  = (*incarnation)(nil)
+
+	_ shiftsync.DeadLetters = (*incarnation)(nil)
 )

@@ -11,7 +11,7 @@ import (
 type checkOptions struct {
 	JSON              bool `name:"json" help:"Print one JSON document."`
 	Migrate           bool `name:"migrate" help:"Tell also what the first day in the place of slot_sync brings."`
-	CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there."`
+	CreateTopic       bool `name:"create-topic" help:"Create the topic, compacted, if it is not there; with DLQ_TOPIC that one too, with one partition and for 30 days."`
 	Partitions        int  `name:"partitions" placeholder:"N" min:"1" max:"100000" help:"Partitions of the topic to create. Unset: the cluster's default."`
 	ReplicationFactor int  `name:"replication-factor" placeholder:"N" min:"1" max:"1000" help:"Replicas of each. Unset: the cluster's default."`
 }
@@ -66,7 +66,7 @@ func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colo
 	if progress.terminal {
 		io.WriteString(stderr, "asking the API, Redis, Kafka, the registry and StatsD ...")
 	}
-	made := createTopic(ctx, cfg)
+	made := createTopics(ctx, cfg)
 	seen := gather(ctx, cfg, askFor)
 	seen.made = made
 	if progress.terminal {
@@ -75,15 +75,13 @@ func checkWorld(ctx context.Context, cfg *config, stdout, stderr io.Writer, colo
 	if ctx.Err() != nil {
 		// What has not answered until now is not at fault: nothing is said of anything.
 		err := fmt.Errorf("interrupted before the end, so nothing is told: %w", context.Cause(ctx))
-		if made != nil {
-			err = fmt.Errorf("%w; the topic: %s", err, made.Seen)
+		for _, f := range made {
+			err = fmt.Errorf("%w; the %s: %s", err, f.title, f.Seen)
 		}
 		return err
 	}
 	var report checkReport
-	if made != nil {
-		report.Checks = append(report.Checks, *made)
-	}
+	report.Checks = append(report.Checks, made...)
 	for _, c := range checks() {
 		f := c.judge(seen)
 		f.Name, f.Group, f.title = c.name, c.group, c.title

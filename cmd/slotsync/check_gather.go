@@ -28,7 +28,7 @@ type facts struct {
 	kafka    kafkaFacts
 	registry registryFacts
 	statsd   statsdFacts
-	made     *finding // of the topic that was to be created; nil: none was
+	made     []finding // of topics that were to be created
 }
 
 type apiFacts struct {
@@ -78,6 +78,15 @@ type kafkaFacts struct {
 	ends        map[int]int64
 	endsErr     error
 	partitionOf func(key []byte, partitions []int) int
+	letters     letterFacts
+}
+
+// letterFacts are about the topic of dead letters.
+type letterFacts struct {
+	err         error                // it cannot even be asked
+	cluster     *publish.Description // nil: it is off, or Kafka was not reached
+	settings    publish.TopicSettings
+	settingsErr error
 }
 
 type registryFacts struct {
@@ -279,6 +288,9 @@ func askKafka(ctx context.Context, w *facts) {
 			k.ends, k.endsErr = topic.Ends, waited(began, err)
 		})
 	}
+	if w.cfg.Kafka.DeadLetters != "" {
+		asking.Go(func() { askLetters(ctx, w, kafka) })
+	}
 	if w.cfg.transactionalID() != "" {
 		asking.Go(func() {
 			memory, err := kafka.FenceMemory(ctx)
@@ -288,6 +300,21 @@ func askKafka(ctx context.Context, w *facts) {
 			right, err := kafka.FenceRight(ctx)
 			k.fence, k.fenceErr = right, waited(began, err)
 		})
+	}
+}
+
+func askLetters(ctx context.Context, w *facts, kafka *publish.Kafka) {
+	l := &w.kafka.letters
+	letters, err := newDeadLetters(w.cfg, kafka)
+	if err != nil {
+		l.err = err
+		return
+	}
+	defer letters.Close()
+	if l.cluster = letters.Describe(ctx); l.cluster.Topic == nil {
+		began := time.Now()
+		l.settings, err = letters.TopicSettings(ctx)
+		l.settingsErr = waited(began, err)
 	}
 }
 

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -55,6 +53,7 @@ func kafkaChecks() []check {
 		{"kafka_fence_memory", "Kafka", "fence memory", look(judgeFenceMemory)},
 		{"kafka_log_ends", "Kafka", "log ends", there(judgeLogEnds)},
 		{"kafka_layout", "Kafka", "layout", there(judgeLayout)},
+		{"kafka_dlq", "Kafka", "dead letters", look(judgeLetters)},
 	}
 }
 
@@ -66,9 +65,12 @@ func grant(cfg *config) string {
 }
 
 // set is a command that changes a setting of the topic.
-func set(cfg *config, setting string) string {
+func set(cfg *config, setting string) string { return setOf(cfg, cfg.Kafka.Topic, setting) }
+
+// setOf is a command that changes settings, a comma list, of a topic.
+func setOf(cfg *config, topic, settings string) string {
 	return fmt.Sprintf("kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config %s",
-		cfg.Kafka.Brokers[0], cfg.Kafka.Topic, setting)
+		cfg.Kafka.Brokers[0], topic, settings)
 }
 
 func judgeBrokers(w *facts) finding {
@@ -126,12 +128,12 @@ func judgeKafkaVersion(w *facts) finding {
 func judgeTopic(w *facts) finding {
 	topic := w.cfg.Kafka.Topic
 	switch err := w.kafka.cluster.Topic; {
-	case err != nil && w.made != nil && w.made.Verdict == verdictFail:
+	case err != nil && w.notMade("create_topic"):
 		return skip("it could not be created")
 	case errors.Is(err, publish.ErrNoTopic):
 		return fail("create it, with as many partitions as you will ever want", "%s does not exist, or may not be seen", topic).
 			with("slotsync check --kafka-brokers %s --kafka-topic %s --create-topic --partitions 6 --replication-factor %d",
-				strings.Join(w.cfg.Kafka.Brokers, ","), topic, min(3, max(1, w.kafka.cluster.Size)))
+				strings.Join(w.cfg.Kafka.Brokers, ","), topic, w.usualReplicas())
 	case err != nil:
 		return fail("grant the rights Describe and Write on the topic", "%s: %s", topic, err).
 			with("%s --operation Describe --operation Write --topic %s", grant(w.cfg), topic)
@@ -145,6 +147,9 @@ func judgeTopic(w *facts) finding {
 	}
 	return ok("%s, %d partitions", topic, n)
 }
+
+// usualReplicas is how many copies a topic of this cluster is advised to have.
+func (w *facts) usualReplicas() int { return min(3, max(1, w.kafka.cluster.Size)) }
 
 // noSuchPartition tells whether KAFKA_PARTITION is none of the topic's.
 func (w *facts) noSuchPartition() bool {
@@ -349,64 +354,4 @@ func judgeLayout(w *facts) finding {
 		return ok("nothing to compare with: no worker has written here yet")
 	}
 	return ok("as it was")
-}
-
-// createTopic makes the topic if that is asked for, and says what became of it; nil if it is not.
-func createTopic(ctx context.Context, cfg *config) *finding {
-	c := &cfg.Check
-	if !c.CreateTopic {
-		return nil
-	}
-	topic := cfg.Kafka.Topic
-	f := func() finding {
-		kafka, err := newKafka(cfg, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return fail("correct the setting", "%s", err)
-		}
-		defer kafka.Close()
-		ctx, cancel := context.WithTimeout(ctx, askFor)
-		defer cancel()
-		began := time.Now()
-		created, err := kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor)
-		switch err = waited(began, err); {
-		case errors.Is(err, publish.ErrMayNotCreate):
-			return fail("grant the right Create on the topic; then call this again", "%s", err).
-				with("%s --operation Create --topic %s", grant(cfg), topic)
-		case errors.Is(err, publish.ErrTooFewBrokers):
-			return fail("lower --replication-factor to what there are brokers, or unset it; then call this again", "%s", err)
-		case err != nil:
-			return fail("mend what is named; then call this again", "%s", err)
-		case !created:
-			return ok("%s is there already and was left as it is%s", topic, c.unheeded())
-		}
-		return ok("%s: %s, %s, cleanup.policy=compact", topic,
-			orDefault(c.Partitions, "partition"), orDefault(c.ReplicationFactor, "replica"))
-	}()
-	f.Name, f.Group, f.title = "create_topic", "Create", "topic"
-	return &f
-}
-
-// unheeded says which flags had no effect on a topic that is there already.
-func (c *checkOptions) unheeded() string {
-	var flags []string
-	if c.Partitions != 0 {
-		flags = append(flags, fmt.Sprint("--partitions ", c.Partitions))
-	}
-	if c.ReplicationFactor != 0 {
-		flags = append(flags, fmt.Sprint("--replication-factor ", c.ReplicationFactor))
-	}
-	if len(flags) == 0 {
-		return ""
-	}
-	return ", whatever " + strings.Join(flags, " and ") + " ask for"
-}
-
-func orDefault(n int, what string) string {
-	switch n {
-	case 0:
-		return what + "s as the cluster's default has it"
-	case 1:
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

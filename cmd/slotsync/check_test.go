@@ -190,19 +190,22 @@ func (s *site) follow(f finding) {
 	}
 }
 
-func (s *site) alter(topic, setting string) {
+// alter sets settings, a comma list.
+func (s *site) alter(topic, settings string) {
 	s.t.Helper()
-	name, value, _ := strings.Cut(setting, "=")
 	c, err := kgo.NewClient(kgo.SeedBrokers(s.brokers.Addrs...))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
-	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
-	config.Name, config.Value = name, kmsg.StringPtr(value)
 	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
 	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
-	resource.Configs = append(resource.Configs, config)
+	for setting := range strings.SplitSeq(settings, ",") {
+		name, value, _ := strings.Cut(setting, "=")
+		config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		config.Name, config.Value = name, kmsg.StringPtr(value)
+		resource.Configs = append(resource.Configs, config)
+	}
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Resources = append(req.Resources, resource)
 	resp, err := req.RequestWith(s.t.Context(), c)
@@ -240,6 +243,16 @@ func TestEachAdviceHelps(t *testing.T) {
 	topicWith := func(name, value string) func(*site) {
 		return func(s *site) {
 			s.move(publishtest.KafkaOptions{Brokers: 3, TopicSettings: map[string]string{name: value}})
+		}
+	}
+
+	const dead = "shifts-dlq"
+	withLetters := func(settings map[string]string) func(*site) {
+		return func(s *site) {
+			s.env["DLQ_TOPIC"] = dead
+			if err := s.Kafka.CreateTopic(dead, 1, settings); err != nil {
+				s.t.Fatal(err)
+			}
 		}
 	}
 
@@ -386,6 +399,28 @@ func TestEachAdviceHelps(t *testing.T) {
 				}
 				s.pass("--accept-layout")
 			}},
+		{"no topic for dead letters", "kafka_dlq", with("DLQ_TOPIC", dead), verdictFail, follow},
+		{"no right to write dead letters", "kafka_dlq", func(s *site) {
+			s.env["DLQ_TOPIC"] = dead
+			s.move(mayDo(publishtest.May(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, dead),
+				publishtest.May(kmsg.ACLOperationDescribeConfigs, kmsg.ACLResourceTypeTopic, dead)))
+			if err := s.brokers.CreateTopic(dead, 1, nil); err != nil {
+				s.t.Fatal(err)
+			}
+		}, verdictFail, follow},
+		{"no right to see the settings of dead letters", "kafka_dlq", func(s *site) {
+			s.env["DLQ_TOPIC"] = dead
+			s.move(mayDo(publishtest.May(kmsg.ACLOperationWrite, kmsg.ACLResourceTypeTopic, dead)))
+			if err := s.brokers.CreateTopic(dead, 1, nil); err != nil {
+				s.t.Fatal(err)
+			}
+		}, verdictWarn, follow},
+		{"dead letters that are compacted", "kafka_dlq", withLetters(map[string]string{"cleanup.policy": "compact"}), verdictWarn, follow},
+		{"dead letters that do not last", "kafka_dlq", withLetters(map[string]string{"retention.ms": "3600000"}), verdictWarn, follow},
+		{"dead letters that are cut", "kafka_dlq", withLetters(map[string]string{"max.message.bytes": "10000"}), verdictWarn, follow},
+		{"a topic for dead letters that fits in nothing", "kafka_dlq", withLetters(map[string]string{
+			"cleanup.policy": "compact,delete", "retention.ms": "3600000", "max.message.bytes": "10000",
+		}), verdictWarn, follow},
 
 		{"no registry there", "registry_reached", with("AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL", "http://"+nowhere), verdictFail,
 			func(s *site, f finding) { setting("AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL", s.Registry.URL())(s, f) }},
@@ -647,6 +682,17 @@ func TestCreateTopic(t *testing.T) {
 	found, _, code = s.check("--create-topic", "--partitions", "9")
 	if f := found["create_topic"]; code != 0 || !strings.Contains(f.Seen, "already and was left as it is, whatever --partitions 9 ask") || !strings.Contains(found["kafka_topic"].Seen, "5 partitions") {
 		t.Errorf("again: got %+v, exit %d", f, code)
+	}
+	s.env["DLQ_TOPIC"] = "shifts-dlq"
+	found, _, code = s.check("--create-topic")
+	if f := found["create_dlq_topic"]; code != 0 || f.Seen != "shifts-dlq: 1 partition, replicas as the cluster's default has it, kept for 30 days" {
+		t.Errorf("dead letters: got %+v, exit %d", f, code)
+	}
+	if f := found["kafka_dlq"]; f.Verdict != verdictOK || f.Seen != "shifts-dlq, letters are kept for 30 days" {
+		t.Errorf("dead letters: got %+v", f)
+	}
+	if found, _, code = s.check("--create-topic"); code != 0 || found["create_dlq_topic"].Seen != "shifts-dlq is there already and was left as it is" {
+		t.Errorf("dead letters again: got %+v, exit %d", found["create_dlq_topic"], code)
 	}
 	for _, args := range [][]string{{"--partitions", "3"}, {"--create-topic", "--partitions", "0"}, {"--create-topic", "--partitions", "many"}} {
 		if _, code := s.call(append([]string{"check"}, args...)...); code != 2 {

@@ -62,6 +62,7 @@ type config struct {
 		SchemaName      string    `name:"kafka-schema-name" vars:"KAFKA_SCHEMA_NAME" type:"namespace" placeholder:"NAMESPACE" help:"Avro namespace of schemas that are registered for the first time."`
 		Partition       *int32    `name:"kafka-partition" vars:"KAFKA_PARTITION" placeholder:"N" min:"0" help:"Send all records to this partition. Unset: murmur2 of the key, as Java producers do."`
 		Compression     string    `name:"kafka-compression" vars:"KAFKA_COMPRESSION" default:"none" one_of:"none,gzip,snappy,lz4,zstd" help:"none, gzip, snappy, lz4 or zstd."`
+		DeadLetters     string    `name:"dlq-topic" vars:"DLQ_TOPIC" type:"topic_or_off" placeholder:"TOPIC" help:"Topic for dead letters: each bad version of a shift, before it is set aside. Unset, or off: they are only logged."`
 		TransactionalID string    `name:"kafka-transactional-id" vars:"KAFKA_TRANSACTIONAL_ID" type:"printable" placeholder:"ID" help:"Fences older workers. Unset: slotsync-<topic>, or slotsync-<topic>/<sync name>; off: no fence."`
 
 		TLS           bool      `name:"kafka-tls" vars:"KAFKA_TLS" help:"Speak TLS with the brokers."`
@@ -180,7 +181,6 @@ func ignored() []string {
 func unsupported() []struct{ what, names string } {
 	return []struct{ what, names string }{
 		{"looking for vanished shifts", "GONE_SHARE"},
-		{"dead letters", "DLQ_TOPIC"},
 	}
 }
 
@@ -196,6 +196,12 @@ func (c *config) validate(l *loader) {
 	c.validateRegistry(l)
 	c.validateKafka(l)
 	c.validateRedis(l)
+	if c.Kafka.DeadLetters != "" && c.Kafka.DeadLetters == c.Kafka.Topic && c.command != "tail" {
+		l.fault(&c.Kafka.DeadLetters, "is the topic of the shifts: give dead letters one of their own")
+	}
+	if c.Tail.Dead && c.Kafka.DeadLetters == "" {
+		l.fault(&c.Kafka.DeadLetters, "is not set: --dead-letters shows what is in it")
+	}
 	validateProxies(l)
 	if c.Kafka.TransactionalID == "off" {
 		l.warn("KAFKA_TRANSACTIONAL_ID is off: the broker refuses nothing from a worker that lost its lease and does not know it yet, " +

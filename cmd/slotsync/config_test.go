@@ -197,6 +197,8 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"KAFKA_BROKERS", " , ", "has none"},
 		{"KAFKA_TOPIC_NAME", "a topic", "letters"},
 		{"KAFKA_TOPIC_NAME", "..", "letters"},
+		{"DLQ_TOPIC", "a topic", "letters"},
+		{"DLQ_TOPIC", "shifts", "one of their own"},
 		{"KAFKA_SCHEMA_NAME", "uk.london.1", "namespace"},
 		{"KAFKA_PARTITION", "-1", "at least 0"},
 		{"KAFKA_PARTITION", "3000000000", "whole number"},
@@ -244,7 +246,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REDIS_SENTINEL_PASSWORD", "p", "stands in REDIS_HOST"},
 		{"REDIS_CLUSTER_ADDRS", "a", "a:6379 is the usual one"},
 		// What comes later is refused, not passed over.
-		{"DLQ_TOPIC", "dead", "not supported yet"},
 		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
 		t.Run(fmt.Sprintf("%s=%q", c.name, c.value), func(t *testing.T) {
@@ -299,7 +300,19 @@ func TestRedisIsFoundInOneWay(t *testing.T) {
 }
 
 func TestWhatWillComeCanBeSwitchedOff(t *testing.T) {
-	loadOK(t, minimal(env{"KAFKA_TLS": "false", "KAFKA_SASL_MECHANISM": "off", "DLQ_TOPIC": "off", "SYNC_DELETES": "OFF"}))
+	loadOK(t, minimal(env{"KAFKA_TLS": "false", "KAFKA_SASL_MECHANISM": "off", "SYNC_DELETES": "OFF"}))
+}
+
+func TestDeadLettersAreOffOrHaveATopic(t *testing.T) {
+	for value, want := range map[string]string{"": "", "off": "", "OFF": "", "false": "", "shifts-dlq": "shifts-dlq"} {
+		if got := loadOK(t, minimal(env{"DLQ_TOPIC": value})).Kafka.DeadLetters; got != want {
+			t.Errorf("%q: got %q, want %q", value, got, want)
+		}
+	}
+	loadOK(t, minimal(env{"DLQ_TOPIC": "shifts"}), "tail") // who only looks may look at both
+	if _, err := load([]string{"tail", "--dead-letters"}, minimal(nil).get, new(bytes.Buffer)); err == nil || !strings.HasPrefix(err.Error(), "DLQ_TOPIC ") {
+		t.Errorf("got %v, want that DLQ_TOPIC is missing", err)
+	}
 }
 
 func TestAllFaultsAreReportedTogether(t *testing.T) {

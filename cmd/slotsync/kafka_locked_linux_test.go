@@ -57,7 +57,7 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 	k := &lockedKafka{authority: newAuthority(t, "an authority"), idp: newIDP(t), addrs: map[string]string{}, log: newLogged()}
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		replaceFile(t, path, content)
+		replace(t, path, content)
 		return path
 	}
 	listeners := []struct{ name, protocol string }{

@@ -52,7 +52,7 @@ func TestWhatSecuresKafkaHasToGoTogether(t *testing.T) {
 		{"another's key", env{"KAFKA_TLS": "true", "KAFKA_TLS_CERT": cert, "KAFKA_TLS_KEY": other}, "KAFKA_TLS_CERT and KAFKA_TLS_KEY *do not go together"},
 		{"swapped", env{"KAFKA_TLS": "true", "KAFKA_TLS_CERT": key, "KAFKA_TLS_KEY": cert}, "KAFKA_TLS_CERT *no certificate"},
 		{"a certificate as the key", env{"KAFKA_TLS": "true", "KAFKA_TLS_CERT": cert, "KAFKA_TLS_KEY": cert}, "KAFKA_TLS_KEY *no private key"},
-		{"an encrypted key", env{"KAFKA_TLS": "true", "KAFKA_TLS_CERT": cert, "KAFKA_TLS_KEY": block("ENCRYPTED PRIVATE KEY", []byte("x"))}, "KAFKA_TLS_KEY *openssl pkey"},
+		{"an encrypted key", env{"KAFKA_TLS": "true", "KAFKA_TLS_CERT": cert, "KAFKA_TLS_KEY": "-----BEGIN ENCRYPTED PRIVATE KEY-----\neA==\n-----END ENCRYPTED PRIVATE KEY-----\n"}, "KAFKA_TLS_KEY *openssl pkey"},
 		{"no authority in its file", env{"KAFKA_TLS": "true", "KAFKA_TLS_CA": file(t, "nothing\n")}, "KAFKA_TLS_CA *holds no certificate"},
 		{"files that are not there", env{"KAFKA_TLS": "true", "KAFKA_TLS_CA": "/does/not/exist", "KAFKA_TLS_CERT": cert, "KAFKA_TLS_KEY_FILE": "/nor/does/this"},
 			"KAFKA_TLS_KEY_FILE *cannot be read|KAFKA_TLS_CA *cannot be read: /does/not/exist"},
@@ -104,16 +104,6 @@ func TestWhatSecuresKafkaHasToGoTogether(t *testing.T) {
 			}
 		})
 	}
-}
-
-func with(e env, name, value string) env {
-	out := env{name: value}
-	for k, v := range e {
-		if k != name {
-			out[k] = v
-		}
-	}
-	return out
 }
 
 func TestAKeyIsNoFlag(t *testing.T) {

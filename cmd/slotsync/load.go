@@ -238,6 +238,7 @@ func (l *loader) mappers() []kong.Option {
 		kong.TypeMapper(reflect.TypeFor[secret](), mapper[secret]{l, parseSecret}),
 		kong.NamedMapper("name", mapper[string]{l, parseName}),
 		kong.NamedMapper("topic", mapper[string]{l, parseTopic}),
+		kong.NamedMapper("topic_or_off", mapper[string]{l, parseTopicOrOff}),
 		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
 		kong.NamedMapper("mechanism", mapper[string]{l, parseMechanism}),
 		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),

@@ -24,6 +24,8 @@ const (
 	metricPublished    = "shifts.published"
 	metricSetAside     = "shifts.set_aside"
 	metricPending      = "shifts.pending"
+	metricBuried       = "dead_letters.published"
+	metricUnburied     = "dead_letters.pending"
 	metricRequest      = "wiw.request.duration"
 	metricLimit        = "wiw.limit.remaining"
 	metricToken        = "wiw.token.remaining"
@@ -58,6 +60,8 @@ func metricList() []metric {
 		{metricPublished, "count", "shifts", "", "shifts that the broker acknowledged"},
 		{metricSetAside, "count", "shifts", "", "bad versions of shifts, each counted once"},
 		{metricPending, "gauge", "shifts", "", "shifts waiting for their acknowledgement after a pass"},
+		{metricBuried, "count", "letters", "", "bad versions of shifts that `DLQ_TOPIC` acknowledged; a lost answer repeats one"},
+		{metricUnburied, "gauge", "letters", "", "bad shifts whose dead letter was not acknowledged in a pass"},
 		{metricRequest, "timing", "ms", "status_class: 2xx, 3xx, 4xx, 5xx or error, for no answer", "how long the API took to answer a request"},
 		{metricLimit, "gauge", "requests", "", "what is left of the API's rate limit, where it tells"},
 		{metricToken, "gauge", "seconds", "", "until the session token ends, below 0 when it has; none if the token does not say"},
@@ -164,6 +168,7 @@ func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricFetched, t.Fetched)
 	m.count(metricPublished, t.Published)
 	m.count(metricSetAside, t.SetAside)
+	m.count(metricBuried, t.Buried)
 }
 
 func (m *metrics) count(name string, n int) {
@@ -181,6 +186,7 @@ func (m *metrics) done(rep shiftsync.Report, result string) {
 	}
 	m.client.Timing(metricPassDuration, rep.Took, []string{"result:" + result}, 1)
 	m.client.Gauge(metricPending, float64(rep.Pending), nil, 1)
+	m.client.Gauge(metricUnburied, float64(rep.Unburied), nil, 1)
 	m.tell()
 }
 

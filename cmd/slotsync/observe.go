@@ -243,6 +243,7 @@ func figures(rep shiftsync.Report) []figure {
 		{rep.Published, "published"},
 		{rep.SetAside + rep.StillAside, "set aside"},
 		{rep.Pending, "pending"},
+		{rep.Unburied, "without their dead letter"},
 		{rep.NotCollected, "not collected"},
 		{rep.Deferred, "left for later"},
 		{rep.Swept, "forgotten"},

@@ -325,6 +325,13 @@ func parseTopic(text string, _ *kong.Tag) (string, error) {
 	return text, nil
 }
 
+func parseTopicOrOff(text string, tag *kong.Tag) (string, error) {
+	if on, err := parseBool(text, nil); err == nil && !on {
+		return "", nil
+	}
+	return parseTopic(text, tag)
+}
+
 // parseName keeps to what can stand in a Redis key between braces and in a transactional id.
 func parseName(text string, _ *kong.Tag) (string, error) {
 	if len(text) > 100 || !regexp.MustCompile(`^[a-zA-Z0-9._-]+$`).MatchString(text) {

@@ -22,6 +22,7 @@ type tailOptions struct {
 	From   *publish.Start `name:"from" placeholder:"WHERE" help:"Where to begin: beginning, end, a time like 2026-11-21T06:00:00Z, or an age like 15m. Unset: end, and with --no-follow beginning."`
 	ID     int64          `name:"id" placeholder:"ID" help:"Show the records of this shift only."`
 	Lines  int            `name:"lines" short:"n" placeholder:"N" min:"1" help:"End after this many records."`
+	Dead   bool           `name:"dead-letters" help:"Show those of DLQ_TOPIC in place of the topic."`
 	Follow bool           `name:"follow" default:"true" negatable:"" help:"Wait for records that are yet to come; --no-follow ends at what is there."`
 }
 
@@ -70,6 +71,11 @@ func printed(err error) error {
 
 // tail prints the topic's records as lines of JSON, until ctx ends, or stdout does, or all is shown.
 func tail(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) (err error) {
+	if cfg.Tail.Dead {
+		other := *cfg
+		other.Kafka.Topic, other.Kafka.Partition = cfg.Kafka.DeadLetters, nil
+		cfg = &other
+	}
 	registry, err := newRegistry(cfg)
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ type outside struct {
 	registry *publish.Registry
 	encoder  *publish.Avro
 	kafka    *publish.Kafka
+	letters  *publish.DeadLetters // nil: off
 	redis    cache.Client
 }
 
@@ -65,6 +66,9 @@ func connect(cfg *config, log *slog.Logger, watch *observer) (out *outside, err 
 	if out.kafka, err = newKafka(cfg, log); err != nil {
 		return out, err
 	}
+	if out.letters, err = newDeadLetters(cfg, out.kafka); err != nil {
+		return out, err
+	}
 	if out.redis, err = newRedis(cfg, log); err != nil {
 		return out, err
 	}
@@ -77,6 +81,9 @@ func (o *outside) Close() error {
 	if o.redis != nil {
 		errs = append(errs, o.redis.Close())
 	}
+	if o.letters != nil {
+		errs = append(errs, o.letters.Close())
+	}
 	if o.kafka != nil {
 		errs = append(errs, o.kafka.Close())
 	}
@@ -88,7 +95,7 @@ func (o *outside) Close() error {
 
 // worker joins the adapters with the core, for the destination in a Kafka cluster. Nobody observes it yet.
 func (o *outside) worker(cfg *config, cluster string) *shiftsync.Worker {
-	return &shiftsync.Worker{
+	w := &shiftsync.Worker{
 		Source:    o.source,
 		Encoder:   o.encoder,
 		Publisher: o.kafka,
@@ -106,6 +113,10 @@ func (o *outside) worker(cfg *config, cluster string) *shiftsync.Worker {
 		Partition:     partitioning(cfg),
 		AcceptLayout:  cfg.AcceptLayout,
 	}
+	if o.letters != nil { // a nil one would not be a nil interface
+		w.DeadLetters = o.letters
+	}
+	return w
 }
 
 func newStore(cfg *config, redis cache.Client, cluster string) *cache.Redis {
@@ -183,6 +194,14 @@ func newKafka(cfg *config, log *slog.Logger) (*publish.Kafka, error) {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	return kafka, nil
+}
+
+// newDeadLetters returns what writes to DLQ_TOPIC, or nil if that is off.
+func newDeadLetters(cfg *config, kafka *publish.Kafka) (*publish.DeadLetters, error) {
+	if cfg.Kafka.DeadLetters == "" {
+		return nil, nil
+	}
+	return publish.NewDeadLetters(kafka, cfg.Kafka.DeadLetters)
 }
 
 // findCluster asks for the id of the Kafka cluster, which is part of the name under which everything is remembered.
