@@ -41,7 +41,7 @@ func main() {
 // complain says what went wrong, if anything did and the log does not say it already.
 func complain(w io.Writer, err error) {
 	if err = advised(untold(err)); err != nil {
-		fmt.Fprintln(w, "slotsync:", err)
+		fmt.Fprintln(w, "slotsync:", visible(err.Error()))
 	}
 }
 
