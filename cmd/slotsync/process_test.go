@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/slotsync/slotsync/cmd/mini/world"
 )
 
@@ -76,6 +78,23 @@ func (p *process) exit(t *testing.T, within time.Duration) int {
 
 // all returns what it printed, all of it, once it has ended.
 func (p *process) all() string { return p.stdout.String() + p.String() }
+
+// together runs subtests at the same time, several in number: they wait more than they work.
+func together[C any](t *testing.T, cases []C, claim func(C) string, test func(*testing.T, C)) {
+	t.Helper()
+	if len(cases) == 0 {
+		t.Fatal("no cases")
+	}
+	var some errgroup.Group
+	some.SetLimit(8)
+	for _, c := range cases {
+		some.Go(func() error {
+			t.Run(claim(c), func(t *testing.T) { test(t, c) })
+			return nil
+		})
+	}
+	_ = some.Wait() // what went wrong is in t
+}
 
 // launchIn starts the program in the world.
 func launchIn(t *testing.T, w *world.World, settings env, args ...string) *process {

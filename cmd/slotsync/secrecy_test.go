@@ -14,7 +14,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/wiw/wiwtest"
@@ -253,23 +252,15 @@ func TestNothingIsGivenAway(t *testing.T) {
 			s.API.PutJSON(92, time.Now(), time.Now().Add(time.Hour), `"`+markedNotes+`"`)
 		}, "shift set aside", 3},
 	}
-	var stage errgroup.Group
-	stage.SetLimit(8) // most of them wait for the next attempt
-	for i, c := range scenes {
-		stage.Go(func() error {
-			t.Run(c.claim, func(t *testing.T) {
-				s := startSecretive(t)
-				c.spoil(s)
-				worksInSecret(t, s, c.says, c.times)
-				if i == 0 {
-					printsNothingSecret(t, s)
-					keepsNothingSecret(t, s)
-				}
-			})
-			return nil
-		})
-	}
-	_ = stage.Wait() // what went wrong is in t
+	together(t, scenes, func(c scene) string { return c.claim }, func(t *testing.T, c scene) {
+		s := startSecretive(t)
+		c.spoil(s)
+		worksInSecret(t, s, c.says, c.times)
+		if c.claim == scenes[0].claim {
+			printsNothingSecret(t, s)
+			keepsNothingSecret(t, s)
+		}
+	})
 }
 
 // worksInSecret runs a worker, and what one would ask beside it, until it has said something so many times.
