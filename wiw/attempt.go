@@ -77,10 +77,10 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// whereTo asks, where nobody could be reached, for the setting that says where.
+// whereTo asks, where nobody could be reached or nobody said a word, for the setting that says where.
 func whereTo(err error, setting string) error {
 	var dial *net.OpError
-	if !errors.As(err, &dial) || dial.Op != "dial" {
+	if dialed := errors.As(err, &dial) && dial.Op == "dial"; !dialed && !errors.Is(err, errSilence) {
 		return err
 	}
 	return fmt.Errorf("%w; is %s right?", err, setting)

@@ -23,7 +23,13 @@ type gate struct {
 // gateTo starts an open gate to an address.
 func gateTo(t *testing.T, to string) *gate {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return gateAt(t, "127.0.0.1:0", to)
+}
+
+// gateAt starts it at a place of its own.
+func gateAt(t *testing.T, at, to string) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +110,17 @@ func (g *gate) look(request []byte) {
 	if hit {
 		g.close()
 	}
+}
+
+// reopen lets pass what comes from now on.
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open = true
+	for c := range g.conns { // of what they have said already a part is missing
+		c.Close()
+	}
+	clear(g.conns)
 }
 
 func (g *gate) close() {

@@ -176,6 +176,7 @@ func (p *packets) String() string {
 // No secret and nothing about a person is in what a worker says, whatever goes wrong around it: not in its log at its
 // loudest, its metrics, its health, nor in what its commands print.
 func TestNothingIsGivenAway(t *testing.T) {
+	t.Parallel()
 	page := "<html><body>" + markedNotes + " " + markedToken + "</body></html>"
 	words := `{"error":"The user ` + markedEmail + ` with ` + markedToken + ` may not","code":"` + markedToken + `"}`
 	type scene struct {

@@ -60,6 +60,7 @@ func (s *stopping) mute() string {
 
 // A stop ends within STOP_TIMEOUT and with status 0, whatever the worker is at and whatever hangs.
 func TestAStopIsBoundedWhateverHangs(t *testing.T) {
+	t.Parallel()
 	const patience = 6 * time.Second // the least that there is
 	type stage struct {
 		claim string
