@@ -70,7 +70,7 @@ func Dial(c Config) (Client, error) {
 	case len(c.Cluster) > 0:
 		client = newCluster(c.Cluster, options)
 	default:
-		client = redis.NewClient(options)
+		client = newMeasured(options)
 	}
 	if options.CredentialsProviderContext != nil {
 		client.AddHook(login)

@@ -45,6 +45,7 @@ func newFailover(s Sentinel, o *redis.Options) *failover {
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = askSentinel, askSentinel, askSentinel
 	options.MaxRetries = -1
 	f.AddHook(f)
+	f.AddHook(measure{})
 	return f
 }
 
