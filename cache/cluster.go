@@ -17,6 +17,8 @@ func newCluster(addrs []string, o *redis.Options) *redis.ClusterClient {
 		ContextTimeoutEnabled: o.ContextTimeoutEnabled, DialerRetries: o.DialerRetries,
 		DisableIdentity: o.DisableIdentity, MaintNotificationsConfig: o.MaintNotificationsConfig,
 
+		NewClient: newMeasured,
+
 		// Else the client asks the servers for the table of all commands, and sends some to all of them, unasked.
 		DisableRoutingPolicies: true,
 	})

@@ -72,7 +72,7 @@ func Dial(c Config) (Client, error) {
 	case len(c.Cluster) > 0:
 		return newCluster(c.Cluster, options), nil
 	default:
-		return redis.NewClient(options), nil
+		return newMeasured(options), nil
 	}
 }
 

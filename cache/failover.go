@@ -46,6 +46,7 @@ func newFailover(s Sentinel, o *redis.Options) *failover {
 	options.MaxRetries = -1
 	options.OnConnect = s.login().open
 	f.AddHook(f)
+	f.AddHook(measure{})
 	return f
 }
 

@@ -76,6 +76,7 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 	}
 	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop, halt := context.WithCancelCause(ctx)
+	var over time.Time // when a stop has to be over; zero: nobody has asked
 	var watchers sync.WaitGroup
 	watchers.Go(func() {
 		if err := w.keep(work, t); err != nil {
@@ -87,6 +88,7 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 		select {
 		case <-work.Done():
 		case <-stop.Done():
+			over = time.Now().Add(w.StopTimeout)
 			if patience := w.StopTimeout * 2 / 3; wait(work, patience) == nil {
 				end(fmt.Errorf("dropped what was in hand %s after being asked to stop: %w", patience, context.DeadlineExceeded))
 			}
@@ -101,7 +103,12 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 		w.Observer.Lost()
 		return errors.Join(err, ErrLeaseLost)
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.lastStep())
+	// A store that hangs may have kept its last caller waiting for longer than it was to: what is left is left.
+	left := w.lastStep()
+	if !over.IsZero() {
+		left = min(left, time.Until(over))
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
 	if e := w.Store.Release(bounded, t.owner); e != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrNotReleased, e))

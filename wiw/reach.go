@@ -25,7 +25,7 @@ func whereTo(err error, setting string) error {
 		return fmt.Errorf("%w; is %s right?", err, setting)
 	case errors.As(err, &certificate):
 		return fmt.Errorf("%w; if a proxy that reads along has an authority of its own, SSL_CERT_FILE has to name the file with its certificate", err)
-	case isNetwork && network.Op == "dial", errors.Is(err, http.ErrSchemeMismatch):
+	case isNetwork && network.Op == "dial", errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errSilence):
 		return fmt.Errorf("%w; is %s right?", err, setting)
 	}
 	return err

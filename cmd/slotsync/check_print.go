@@ -66,7 +66,7 @@ func (r *checkReport) text(w io.Writer, colours bool) error {
 			fmt.Fprintf(&b, "%*s→ %s\n", margin, "", wrapped(f.Advice, width, margin+2, margin+2))
 		}
 		if f.Command != "" {
-			fmt.Fprintf(&b, "        %s\n", f.Command) // in one piece, to be copied
+			fmt.Fprintf(&b, "        %s\n", visible(f.Command)) // in one piece, to be copied
 		}
 	}
 	flush()
@@ -109,7 +109,7 @@ func coloured(text string, v verdict, colours bool) string {
 func wrapped(text string, width, used, indent int) string {
 	var b strings.Builder
 	column := used
-	for i, word := range strings.Fields(text) {
+	for i, word := range strings.Fields(visible(text)) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:

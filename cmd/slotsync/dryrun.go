@@ -33,7 +33,7 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	page := bufio.NewWriter(stdout)
 	diff := differ{reader: publish.NewReader(out.kafka, out.registry), encoder: out.encoder}
 	rep, err := out.worker(cfg, cluster).Preview(ctx, func(p shiftsync.Plan) error {
-		_, err := fmt.Fprintln(page, diff.line(ctx, p))
+		_, err := fmt.Fprintln(page, oneLine(diff.line(ctx, p)))
 		return printed(err)
 	})
 	if errors.Is(err, errEnough) {

@@ -42,9 +42,9 @@ func serve(addr string, handler http.Handler, log *slog.Logger) (*server, error)
 	return s, nil
 }
 
-// Close lets answers under way end, for two seconds at most.
+// Close lets answers under way end, which are short, and waits for no client that is slow.
 func (s *server) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second/4)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -188,9 +188,12 @@ func (l *loader) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 	return found, nil
 }
 
-// readSecret returns a file's content without the line end that editors put there.
+// maxSecret is far above any token, and keeps a path that was mixed up from filling the memory.
+const maxSecret = 64 << 10
+
+// readSecret returns a file's content without what editors put around it: a line end, and a mark of the encoding.
 func readSecret(path string) (string, error) {
-	content, err := os.ReadFile(path)
+	content, err := readSmall(path)
 	if err != nil {
 		var cause *os.PathError
 		if errors.As(err, &cause) {
@@ -201,11 +204,34 @@ func readSecret(path string) (string, error) {
 		}
 		return "", fmt.Errorf("names a file that cannot be read: %w", err)
 	}
-	text := strings.TrimRight(string(content), "\r\n")
+	text := strings.TrimRight(strings.TrimPrefix(string(content), "\ufeff"), "\r\n")
 	if text == "" {
 		return "", errors.New("names an empty file")
 	}
 	return text, nil
+}
+
+// readSmall reads a regular file. It is read more than once, which a pipe cannot be, and to open one may take for ever.
+func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, errors.New("it is a directory")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is no regular file, which can be read again later")
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	if err == nil && len(content) > maxSecret {
+		err = fmt.Errorf("it is larger than %d KiB", maxSecret>>10)
+	}
+	return content, err
 }
 
 // requireNeeded notes each setting that has to be set and is not, but for those whose flag is spared.

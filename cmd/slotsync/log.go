@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // newLog returns a logger that writes to s as the settings ask: for people, or as JSON for machines.
@@ -33,11 +34,30 @@ func onOneLine(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// oneLine puts "; " between the lines of a text.
+// oneLine puts "; " between the lines of a text, and makes all of it visible.
 func oneLine(text string) string {
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
-	return strings.Join(lines, "; ")
+	return visible(strings.Join(lines, "; "))
 }
+
+// visible writes as escapes what would not be seen but obeyed: a server's words may hold what a terminal takes for a
+// command, or for a change of direction. Ends of lines stay.
+func visible(text string) string {
+	if strings.IndexFunc(text, obeyed) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if obeyed(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func obeyed(r rune) bool { return r != '\n' && !unicode.IsGraphic(r) }
 
 // readable tells whether the log is for people.
 func readable(s *screen, cfg *config) bool {

@@ -41,15 +41,19 @@ func main() {
 // complain says what went wrong, if anything did and the log does not say it already.
 func complain(w io.Writer, err error) {
 	if err = advised(untold(err)); err != nil {
-		fmt.Fprintln(w, "slotsync:", err)
+		fmt.Fprintln(w, "slotsync:", visible(err.Error()))
 	}
 }
 
 // untilSignal returns a context that ends, with the signal as its cause, when somebody asks the program to stop. Who
 // asks twice does not want to wait: the second signal kills.
 func untilSignal() context.Context {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, end := context.WithCancelCause(context.Background())
+	context.AfterFunc(signalled, func() {
+		stop() // before anybody is told of the first one: who reads that the second kills may send it at once
+		end(context.Cause(signalled))
+	})
 	return ctx
 }
 

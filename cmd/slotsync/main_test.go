@@ -23,7 +23,10 @@ import (
 const waitForSignals = "SLOTSYNC_TEST_WAIT_FOR_SIGNALS"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(waitForSignals) == "" {
+	switch {
+	case os.Getenv(beTheProgram) != "":
+		main()
+	case os.Getenv(waitForSignals) == "":
 		os.Exit(m.Run())
 	}
 	ctx := untilSignal()

@@ -118,7 +118,7 @@ func republish(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Wri
 	case state.Holder == "":
 		fmt.Fprintf(stdout, "forgotten; %s\nno worker holds the lease now\n", wantedAgain(state))
 	default:
-		fmt.Fprintf(stdout, "forgotten; %s\n%s holds the lease\n", wantedAgain(state), state.Holder)
+		fmt.Fprintf(stdout, "forgotten; %s\n%s holds the lease\n", wantedAgain(state), oneLine(state.Holder))
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func showSchemas(ctx context.Context, cfg *config, stdout io.Writer) error {
 		}
 		page.WriteByte('\n')
 	}
-	_, err = stdout.Write(page.Bytes())
+	_, err = io.WriteString(stdout, visible(page.String()))
 	return err
 }
 

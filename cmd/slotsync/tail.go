@@ -86,7 +86,7 @@ func tail(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) 
 	}
 	defer closeInto(&err, kafka, "close Kafka's connections")
 
-	lines := json.NewEncoder(stdout)
+	lines := json.NewEncoder(escaping{stdout})
 	lines.SetEscapeHTML(false)
 	shown := 0
 	err = publish.NewReader(kafka, registry).Follow(ctx, cfg.Tail.start(), !cfg.Tail.Follow, func(d publish.Decoded) error {
@@ -114,6 +114,25 @@ func tail(ctx context.Context, cfg *config, log *slog.Logger, stdout io.Writer) 
 		return fmt.Errorf("tail: %w", err)
 	}
 	return nil
+}
+
+// escaping writes lines of JSON to a terminal that must not obey what stands in them: JSON leaves alone the second half of
+// the control characters.
+type escaping struct{ io.Writer }
+
+func (e escaping) Write(line []byte) (int, error) {
+	var safe []byte
+	for _, r := range string(line) {
+		if r >= '\x7f' && r < '\u00a0' {
+			safe = fmt.Appendf(safe, `\u%04x`, r)
+		} else {
+			safe = utf8.AppendRune(safe, r)
+		}
+	}
+	if _, err := e.Writer.Write(safe); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 func newTailLine(d publish.Decoded) (tailLine, error) {

@@ -204,6 +204,10 @@ func newDeadLetters(cfg *config, kafka *publish.Kafka) (*publish.DeadLetters, er
 	return publish.NewDeadLetters(kafka, cfg.Kafka.DeadLetters)
 }
 
+// leastPause is between two attempts to find the cluster, however short the wait after a pass is: some troubles are met
+// at once.
+const leastPause = time.Second
+
 // findCluster asks for the id of the Kafka cluster, which is part of the name under which everything is remembered.
 // The loop asks until there is an answer; it returns "" if ctx ends before.
 func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *observer) (string, error) {
@@ -220,7 +224,7 @@ func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *
 		watch.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", err))
 		select {
 		case <-ctx.Done():
-		case <-time.After(cfg.Sync.Wait):
+		case <-time.After(max(cfg.Sync.Wait, leastPause)):
 		}
 	}
 }
