@@ -91,7 +91,7 @@ func TestTheRegistryIsReachedInEachWay(t *testing.T) {
 			{"token", "wrong", at(token, open.URL+below, "SCHEMA_REGISTRY_TOKEN", wrongHush), []string{"SCHEMA_REGISTRY_TOKEN", "401 Unauthorized"}},
 			{"TLS", "unknown authority", at(user, open.URL+below, "SCHEMA_REGISTRY_TLS_CA", ""), []string{"SCHEMA_REGISTRY_TLS_CA", "not known here"}},
 			{"TLS", "another authority", at(user, open.URL+below, "SCHEMA_REGISTRY_TLS_CA", others.path), []string{"SCHEMA_REGISTRY_TLS_CA", "not signed by"}},
-			{"TLS", "another name", at(user, "https://localhost:"+port+below), []string{"for another name"}},
+			{"TLS", "another name", at(user, "https://localhost:"+port+below), []string{"is for 127.0.0.1, not for localhost"}},
 			{"TLS", "expired", at(user, stale.URL+below), []string{"expired"}},
 			{"TLS", "to a port without", at(user, strings.Replace(bare.URL, "http://", "https://", 1)), []string{addressed, "does not speak TLS"}},
 			{"TLS", "none to a port with", at(env{"SCHEMA_REGISTRY_TOKEN": hush}, strings.Replace(open.URL, "https://", "http://", 1)+below), []string{addressed, "begin with https://"}},
