@@ -73,6 +73,7 @@ func TestEachManifestIsReadStrictly(t *testing.T) {
 		"deployment.yaml":          {"apps/v1 Deployment", manifest[appsv1.Deployment](t, "deployment.yaml").TypeMeta},
 		"cronjob.yaml":             {"batch/v1 CronJob", manifest[batchv1.CronJob](t, "cronjob.yaml").TypeMeta},
 		"poddisruptionbudget.yaml": {"policy/v1 PodDisruptionBudget", manifest[policyv1.PodDisruptionBudget](t, "poddisruptionbudget.yaml").TypeMeta},
+		"redis-tls.yaml":           {"apps/v1 Deployment", manifest[appsv1.Deployment](t, "redis-tls.yaml").TypeMeta},
 		"networkpolicy.yaml":       {"networking.k8s.io/v1 NetworkPolicy", manifest[networkingv1.NetworkPolicy](t, "networkpolicy.yaml").TypeMeta},
 	} {
 		if got := kind.got.APIVersion + " " + kind.got.Kind; got != kind.want {
@@ -83,7 +84,7 @@ func TestEachManifestIsReadStrictly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listed := append(manifest[kustomization](t, "kustomization.yaml").Resources, "kustomization.yaml", "cronjob.yaml")
+	listed := append(manifest[kustomization](t, "kustomization.yaml").Resources, "kustomization.yaml", "cronjob.yaml", "redis-tls.yaml")
 	slices.Sort(listed)
 	var there []string
 	for _, entry := range entries {
@@ -139,6 +140,32 @@ func TestNamesAndLabelsMeet(t *testing.T) {
 		if w.once && c.Image != images[0].NewName+":"+images[0].NewTag {
 			t.Errorf("%s: got image %s, want the kustomization's", w.file, c.Image)
 		}
+	}
+}
+
+func TestThePatchForTLSFitsTheDeployment(t *testing.T) {
+	whole, patch := manifest[appsv1.Deployment](t, "deployment.yaml"), manifest[appsv1.Deployment](t, "redis-tls.yaml")
+	pod := patch.Spec.Template.Spec
+	c, of := container(t, workload{"redis-tls.yaml", patch.Spec.Template, false}), container(t, workloads(t)[0])
+	if patch.Name != whole.Name || c.Name != of.Name {
+		t.Errorf("it is for %s/%s, not for %s/%s", patch.Name, c.Name, whole.Name, of.Name)
+	}
+	if len(pod.Volumes) != 1 || len(c.VolumeMounts) != 1 || pod.Volumes[0].Name != c.VolumeMounts[0].Name || c.VolumeMounts[0].SubPath != "" {
+		t.Fatalf("got the volumes %v and the mounts %v, want one, whole", pod.Volumes, c.VolumeMounts)
+	}
+	for _, v := range whole.Spec.Template.Spec.Volumes {
+		if v.Name == pod.Volumes[0].Name {
+			t.Errorf("the volume %s is there already", v.Name)
+		}
+	}
+	for _, v := range c.Env {
+		known(t, "redis-tls.yaml", v.Name)
+		if path.Dir(v.Value) != c.VolumeMounts[0].MountPath {
+			t.Errorf("%s is %s, which is not mounted", v.Name, v.Value)
+		}
+	}
+	if len(c.Env) != 3 {
+		t.Errorf("got %d settings", len(c.Env))
 	}
 }
 

@@ -233,7 +233,7 @@ func (r *Registry) attempt(req *http.Request, login Credentials) (*http.Response
 	case err != nil:
 		return nil, fmt.Errorf("read answer: %w", err)
 	case len(body) > maxAnswer:
-		return nil, fmt.Errorf("answer is larger than %d MiB: %s", maxAnswer>>20, isItRight)
+		return nil, fmt.Errorf("answer is larger than %d MiB: %s?", maxAnswer>>20, isItRight)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return nil, newAnswerError(resp.StatusCode, body, login)
 	case !isJSON(body):
@@ -254,8 +254,8 @@ func unreached(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &certificate), isNetwork && network.Op == "remote error":
-		return err // of the handshake: who made the transport says what is wrong
+	case errors.As(err, &certificate), isNetwork && network.Op == "remote error", strings.Contains(err.Error(), "HTTPS_PROXY"):
+		return err // of a handshake, or of a proxy: who made the transport says what is wrong
 	case isNetwork && network.Op == "proxyconnect":
 		return fmt.Errorf("%w; is HTTPS_PROXY (or HTTP_PROXY) right, and the proxy up?", err)
 	}

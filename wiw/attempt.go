@@ -33,7 +33,7 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 	watch.stop()
 	c.report(res, time.Since(began))
 	if err != nil {
-		return &failure{verdict: again, err: whereTo(watch.explain(ctx, withoutAddress(err)), "WIW_URL")}
+		return &failure{verdict: mayPass(err), err: whereTo(watch.explain(ctx, withoutAddress(err)), "WIW_URL")}
 	}
 	defer res.Body.Close()
 

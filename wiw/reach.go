@@ -31,11 +31,30 @@ func whereTo(err error, setting string) error {
 	return err
 }
 
-// letThrough turns what a proxy answers instead of opening the way into an error that an operator understands.
+// mayPass says whether there is sense in asking again in a moment, where there was no answer.
+func mayPass(err error) verdict {
+	var certificate *tls.CertificateVerificationError
+	var proxy *proxyError
+	if errors.As(err, &certificate) || errors.As(err, &proxy) && proxy.status < 500 {
+		return final
+	}
+	return again
+}
+
+// proxyError is what a proxy answered instead of opening the way.
+type proxyError struct {
+	proxy, host, said string
+	status            int
+}
+
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy %s opens no way to %s: %s; HTTPS_PROXY names it and its user, and NO_PROXY what is reached without it",
+		e.proxy, e.host, e.said)
+}
+
 func letThrough(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	return fmt.Errorf("the proxy %s opens no way to %s: %s; HTTPS_PROXY names it and its user, and NO_PROXY what is reached without it",
-		proxy.Host, req.Host, res.Status)
+	return &proxyError{proxy.Host, req.Host, res.Status, res.StatusCode}
 }

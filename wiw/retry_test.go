@@ -3,6 +3,7 @@ package wiw_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -312,17 +313,31 @@ func TestResponsesAreReported(t *testing.T) {
 	})
 }
 
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestTheTokenIsNotSentWhereARedirectPoints(t *testing.T) {
 	elsewhere := wiwtest.New(wiwtest.Options{})
 	other := httptest.NewServer(elsewhere)
 	defer other.Close()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusFound)
-	}))
-	defer server.Close()
-	_, err := readAll(newClient(t, nil, wiw.Config{URL: server.URL}), month)
-	if err == nil || !strings.Contains(err.Error(), "redirects are not followed") {
-		t.Errorf("got %v", err)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for claim, to := range map[string]func(host string) string{
+			"another host":              func(string) string { return other.URL },
+			"the same host":             func(string) string { return "" },
+			"the same host without TLS": func(host string) string { return "http://" + host },
+		} {
+			asked := 0
+			server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked++
+				http.Redirect(w, r, to(r.Host)+"/moved"+r.URL.String(), status)
+			}))
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+			_, err := readAll(newClient(t, nil, wiw.Config{URL: server.URL, Transport: server.Client().Transport}), month)
+			server.Close()
+			if err == nil || !strings.Contains(err.Error(), "redirects are not followed; WIW_URL must be the API itself") {
+				t.Errorf("%d to %s: got %v", status, claim, err)
+			}
+			if asked != 1 {
+				t.Errorf("%d to %s: it was asked %d times, want once", status, claim, asked)
+			}
+		}
 	}
 	if n := len(elsewhere.Requests()); n != 0 {
 		t.Errorf("the other host got %d requests", n)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -67,6 +68,10 @@ func judgeReached(w *facts) finding {
 	}
 	advice := "see that WIW_URL is right, and that its host can be reached from here (DNS, proxy, firewall)"
 	var status *wiw.StatusError
+	var authority x509.UnknownAuthorityError
+	if errors.As(a.err, &authority) {
+		advice = "put the certificate of the authority, which may be that of a proxy that reads along, into a file, and its path into SSL_CERT_FILE"
+	}
 	if errors.As(a.err, &status) {
 		advice = "see that WIW_URL is the API itself, or try again when the API is well"
 		if s := status.Status; s == http.StatusForbidden || s == http.StatusTooManyRequests {

@@ -22,6 +22,10 @@ import (
 // waitForSignals is the variable that makes the test binary a worker that does nothing but wait for signals.
 const waitForSignals = "SLOTSYNC_TEST_WAIT_FOR_SIGNALS"
 
+// beTheProgram is the variable that makes the test binary the program, for what the standard library reads from the
+// environment of its process.
+const beTheProgram = "SLOTSYNC_TEST_BE_THE_PROGRAM"
+
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(beTheProgram) != "":

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // validateProxies checks the variables of proxies, which the standard library reads for HTTP: it would quote a bad one,
@@ -16,10 +17,10 @@ func validateProxies(l *loader) {
 		if text == "" {
 			continue
 		}
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme == "" || u.Host == "" {
-			u, err = url.Parse("http://" + text)
+		if !strings.Contains(text, "://") {
+			text = "http://" + text
 		}
+		u, err := url.Parse(text)
 		if err != nil || !isHost(u.Hostname()) || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 			l.faultOf(name, "must be a proxy like http://[user:password@]host:port, with special characters of the password percent-encoded")
 		}
