@@ -17,9 +17,6 @@ import (
 	"github.com/slotsync/slotsync/cmd/mini/world"
 )
 
-// beTheProgram is the variable that makes the test binary the program, as somebody starts it.
-const beTheProgram = "SLOTSYNC_TEST_BE_THE_PROGRAM"
-
 // process is the program as a process of its own: what it prints is all that it prints, that of libraries included.
 type process struct {
 	*logged              // what it writes to stderr

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -101,28 +96,12 @@ func (p *proxy) saw(what string) bool {
 	return slices.Contains(p.asked, what)
 }
 
-// process runs the program as a process of its own, with these variables and no other.
-func process(t *testing.T, all env, args ...string) (output string, code int) {
+// alone runs the program as a process of its own, to its end.
+func alone(t *testing.T, all env, args ...string) (output string, code int) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = []string{beTheProgram + "=1"}
-	for name, value := range all {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return out.String(), cmd.ProcessState.ExitCode()
+	p := launch(t, all, args...)
+	code = p.exit(t, time.Minute)
+	return p.all(), code
 }
 
 // secureAPI is the world's API behind TLS.
@@ -175,7 +154,7 @@ func TestTheAPIAndTheRegistryAreReachedThroughAProxy(t *testing.T) {
 		{"a URL that is none", with(through, "HTTPS_PROXY", "http://me:"+proxyPassword+" x@proxy"), 2, "HTTPS_PROXY must be a proxy like", ""},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
-			out, code := process(t, in(w, c.settings), "--once")
+			out, code := alone(t, in(w, c.settings), "--once")
 			if code != c.code || !strings.Contains(out, c.says) {
 				t.Errorf("got exit %d, want %d and %q in\n%s", code, c.code, c.says, out)
 			}
@@ -193,7 +172,7 @@ func TestTheAPIAndTheRegistryAreReachedThroughAProxy(t *testing.T) {
 		})
 	}
 	t.Run("that is away", func(t *testing.T) {
-		out, code := process(t, in(w, with(through, "HTTPS_PROXY", "http://"+freeAddr(t))), "check")
+		out, code := alone(t, in(w, with(through, "HTTPS_PROXY", "http://"+freeAddr(t))), "check")
 		if flat := strings.Join(strings.Fields(out), " "); code != 1 || strings.Count(flat, "is HTTPS_PROXY (or HTTP_PROXY) right, and the proxy up?") != 2 {
 			t.Errorf("got exit %d\n%s", code, out)
 		}
@@ -202,7 +181,7 @@ func TestTheAPIAndTheRegistryAreReachedThroughAProxy(t *testing.T) {
 		p.mu.Lock()
 		p.asked = nil
 		p.mu.Unlock()
-		_, code := process(t, in(w, with(through, "NO_PROXY", ".example.test")), "check")
+		_, code := alone(t, in(w, with(through, "NO_PROXY", ".example.test")), "check")
 		if code != 1 || len(p.asked) > 0 { // nobody else knows the names
 			t.Errorf("got exit %d, and the proxy was asked for %q", code, p.asked)
 		}
