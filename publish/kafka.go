@@ -117,7 +117,7 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 	if o.OnNotice == nil {
 		o.OnNotice = func(string) {}
 	}
-	d := newDialer(o.Dial)
+	d := newDialer(o.Dial, o.TLS == nil)
 	transport := &kafka.Transport{
 		Dial:        d.dial,
 		DialTimeout: dialTimeout,
