@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"io"
 	"maps"
@@ -167,34 +168,38 @@ func (s sessions) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Reques
 	return res, err
 }
 
+// maxFrame is far above any answer: those to a fetch, which are the largest, hold some 50 MB, or one batch if that is larger.
+const maxFrame = 256 << 20
+
 type openConn struct {
 	net.Conn
 	dialer  *dialer
 	retires time.Time // when to replace it; zero: never. The dialer's mu guards it
 
-	heard    [4]byte // the first bytes of the first answer
-	n        int     // how many of them came
-	asked    int     // requests that were begun
-	answered bool    // something came after the last of them
+	head     [4]byte // of a frame: its length
+	n        int     // how many bytes of it came
+	left     int64   // of the frame, behind its head
+	err      error
+	asked    int  // requests that were begun
+	answered bool // something came after the last of them
 }
 
 var (
-	// errHTTP keeps an answer in HTTP from being taken for a frame: its first four letters would be a length of 1.2 GB.
-	errHTTP = errors.New("it answers in HTTP: this is no Kafka broker")
+	errHTTP = errors.New("it answers in HTTP: this is no Kafka broker; is KAFKA_BROKERS right?")
 	errTLS  = errors.New("it answers in TLS: set KAFKA_TLS=true, or give the port of a listener without TLS in KAFKA_BROKERS")
+	// The library takes any four bytes for a length, and makes room for what it then takes for a list. A negative one ends
+	// the program.
+	errNoFrame = errors.New("it does not answer as a Kafka broker does: is KAFKA_BROKERS right?")
 )
 
 // Read is called by one goroutine at a time, and not at the same time as Write: there is one request after the other.
 func (c *openConn) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
 	n, err := c.Conn.Read(p)
-	if c.n < len(c.heard) {
-		c.n += copy(c.heard[c.n:], p[:n])
-		switch {
-		case string(c.heard[:]) == "HTTP":
-			return 0, errHTTP
-		case c.n >= 2 && c.heard[0] == 0x15 && c.heard[1] == 3: // an alert
-			return 0, errTLS
-		}
+	if c.err = c.look(p[:n]); c.err != nil {
+		return 0, c.err // what was announced must not be seen
 	}
 	if n > 0 {
 		c.answered = true
@@ -225,6 +230,35 @@ func (c *openConn) hungUp() error {
 	return io.EOF
 }
 
+// look follows the frames of which the answers are made.
+func (c *openConn) look(p []byte) error {
+	for len(p) > 0 {
+		if c.left > 0 {
+			skipped := min(c.left, int64(len(p)))
+			c.left -= skipped
+			p = p[skipped:]
+			continue
+		}
+		taken := copy(c.head[c.n:], p)
+		c.n += taken
+		p = p[taken:]
+		if c.n < len(c.head) {
+			continue
+		}
+		length := int32(binary.BigEndian.Uint32(c.head[:]))
+		switch {
+		case string(c.head[:]) == "HTTP":
+			return errHTTP
+		case c.head[0] == 0x15 && c.head[1] == 3: // an alert
+			return errTLS
+		case length <= 0 || length > maxFrame:
+			return errNoFrame
+		}
+		c.n, c.left = 0, int64(length)
+	}
+	return nil
+}
+
 func (c *openConn) Close() error {
 	c.dialer.mu.Lock()
 	delete(c.dialer.open, c)
@@ -246,6 +280,6 @@ func mustBeMended(err error) bool {
 		return false
 	}
 	return login != nil || errors.As(err, &byRef) || errors.As(err, &unknown) || errors.As(err, &name) ||
-		errors.As(err, &invalid) || errors.As(err, &plain) || errors.Is(err, errHTTP) || errors.Is(err, errTLS) ||
+		errors.As(err, &invalid) || errors.As(err, &plain) || errors.Is(err, errHTTP) || errors.Is(err, errTLS) || errors.Is(err, errNoFrame) ||
 		err != nil && strings.Contains(err.Error(), "remote error: tls: ") // which has no type
 }

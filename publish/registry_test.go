@@ -345,20 +345,36 @@ func TestCredentials(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	fake := srfake.NewRegistry()
-	fake.SeedSchema("s", 1, 1, sr.Schema{Schema: keyLong})
-	server := httptest.NewTLSServer(fake.Handler())
-	t.Cleanup(server.Close)
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	for name, config := range map[string]*tls.Config{"trusted": {RootCAs: roots}, "not trusted": nil} {
+	for _, c := range []struct {
+		claim   string
+		server  *tls.Config
+		trusted bool
+		says    string
+	}{
+		{"a certificate that is known", &tls.Config{}, true, ""},
+		{"a certificate that nobody knows", &tls.Config{}, false, "certificate signed by unknown authority"},
+		{"an old TLS", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false, "protocol version"},
+	} {
+		fake := srfake.NewRegistry()
+		fake.SeedSchema("s", 1, 1, sr.Schema{Schema: keyLong})
+		server := httptest.NewUnstartedServer(fake.Handler())
+		server.TLS = c.server
+		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		asked := countRequests(fake)
+		config := &tls.Config{}
+		if c.trusted {
+			config.RootCAs = x509.NewCertPool()
+			config.RootCAs.AddCert(server.Certificate())
+		}
 		r, err := publish.NewRegistry(server.URL, publish.RegistryOptions{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = r.Latest(t.Context(), "s"); (err == nil) != (name == "trusted") {
-			t.Errorf("%s: %v", name, err)
+		_, err = r.Latest(t.Context(), "s")
+		if (err == nil) != c.trusted || (asked() > 0) != c.trusted || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want %q; it was asked: %v", c.claim, err, c.says, asked() > 0)
 		}
 	}
 }

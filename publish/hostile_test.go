@@ -1,0 +1,82 @@
+package publish_test
+
+import (
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slotsync/slotsync/publish"
+)
+
+// shouting starts a server that answers whatever it hears with the head, and then with the piece until nobody listens.
+func shouting(t *testing.T, head, piece []byte) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // the test has ended
+			}
+			serving.Go(func() {
+				defer c.Close()
+				heard := make([]byte, 1<<10)
+				if _, err := c.Read(heard); err != nil {
+					return
+				}
+				if _, err := c.Write(head); err != nil {
+					return
+				}
+				for len(piece) > 0 {
+					if _, err := c.Write(piece); err != nil {
+						return
+					}
+				}
+				_, _ = c.Read(heard)
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); serving.Wait() })
+	return l.Addr().String()
+}
+
+// Whatever KAFKA_BROKERS names by mistake says something that can be read as a length. It must cost neither the memory
+// nor the program.
+func TestAServerThatIsNoBrokerIsNotTakenForOne(t *testing.T) {
+	for claim, c := range map[string]struct{ head, piece string }{
+		"a length of two gigabytes, and silence":       {"\x7f\xff\xff\xff", ""},
+		"a length of two gigabytes, and what it takes": {"\x7f\xff\xff\xff", strings.Repeat("\x00", 1<<20)},
+		"a negative length":                            {"\xff\xff\xff\xf0\x00\x00\x00\x01", strings.Repeat("\x00", 1<<10)},
+		"no length":                                    {"\x00\x00\x00\x00", "\x00\x00\x00\x00"},
+		"SSH":                                          {"SSH-2.0-OpenSSH_9.6\r\n", ""},
+		"SMTP":                                         {"220 mail.example.invalid ESMTP\r\n", ""},
+		"Redis":                                        {"-ERR unknown command\r\n", ""},
+		"TLS, which hears no hello":                    {"\x15\x03\x01\x00\x02\x02\x46", ""},
+	} {
+		k, err := publish.NewKafka([]string{shouting(t, []byte(c.head), []byte(c.piece))}, "shifts", publish.KafkaOptions{Limit: 200 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		before := allocated()
+		if _, err := k.ClusterID(t.Context()); err == nil || !strings.Contains(err.Error(), ": it ") || !strings.Contains(err.Error(), "KAFKA_BROKERS") {
+			t.Errorf("%s: got %v", claim, err)
+		}
+		if took := allocated() - before; took > 16<<20 {
+			t.Errorf("%s: it cost %d MiB", claim, took>>20)
+		}
+	}
+}
+
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
