@@ -17,7 +17,10 @@ type Tally struct {
 	Published    int // acknowledged by the broker and remembered, those of earlier passes included
 	SetAside     int // bad, for the first time in this version
 	StillAside   int // bad, and set aside in this version before
-	NotCollected int // changed, but the limit of open intents was reached
+	NotCollected int // changed or gone, but the limit of open intents was reached
+	HeldBack     int // changed to a version that is older than a known one, and left until another pass has seen it too
+	LookedUp     int // missing, and read one by one
+	Gone         int // of these, those that were found not to exist any more; later passes count them no more
 }
 
 // Add adds the counts of u.
@@ -33,6 +36,9 @@ func (t *Tally) Add(u Tally) {
 	t.SetAside += u.SetAside
 	t.StillAside += u.StillAside
 	t.NotCollected += u.NotCollected
+	t.HeldBack += u.HeldBack
+	t.LookedUp += u.LookedUp
+	t.Gone += u.Gone
 }
 
 // Report says what a pass did. It is valid for a failed pass too.
@@ -40,8 +46,11 @@ type Report struct {
 	Tally
 	Pass    string // id of the pass, as in the records' headers
 	Window  Window
-	Pending int // open intents at the end
-	Swept   int // shifts dropped because they were not seen for long
+	Pending int     // open intents at the end
+	Swept   int     // shifts dropped because they were not seen for long
+	Called  bool    // the pass looked for missing shifts
+	Missing int     // if Called: remembered, should have been read and were not; without those known to be unlisted or gone
+	GoneIDs []int64 // some of those in Gone
 	Notices []string
 	Took    time.Duration
 }
@@ -64,6 +73,10 @@ func (r Report) LogValue() slog.Value {
 		{"schema_only", r.SchemaOnly},
 		{"deferred", r.Deferred},
 		{"not_collected", r.NotCollected},
+		{"held_back", r.HeldBack},
+		{"missing", r.Missing},
+		{"looked_up", r.LookedUp},
+		{"gone", r.Gone},
 		{"swept", r.Swept},
 	} {
 		if extra.n > 0 {
