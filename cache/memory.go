@@ -162,7 +162,9 @@ func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Durati
 		{r.key.doubted, []byte{form}},
 	} {
 		n, err := r.sweep(ctx, term, hash.key, hash.forms, int64(keep/time.Second))
-		dropped += n
+		if hash.key != r.key.doubted { // the shift itself is remembered, or its version set aside
+			dropped += n
+		}
 		if err != nil {
 			return dropped, err
 		}

@@ -161,6 +161,9 @@ func (r *Redis) Note(ctx context.Context, term shiftsync.Term, notes []shiftsync
 
 // Doubt tells which of the versions another pass has doubted, and notes the others.
 func (r *Redis) Doubt(ctx context.Context, term shiftsync.Term, pass string, doubted []shiftsync.Doubted) (again []bool, err error) {
+	if len(doubted) == 0 {
+		return nil, nil
+	}
 	args := make([]any, 0, 3+2*len(doubted))
 	args = append(args, term.Owner, term.Claim, pass)
 	for i := range doubted {

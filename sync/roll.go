@@ -160,7 +160,15 @@ func (r *roll) warning(share float64) string {
 // ask reads the picked ones one by one. What exists goes through the stages like any other shift. It returns what is
 // to be noted, and which of them are gone. Trouble of the source ends the asking; it is none of the pass.
 func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone []int64, err error) {
+	// One that gives trouble each time must not stand before the others.
+	slices.SortStableFunc(p.roll.asking, func(a, b Absent) int { return a.Asked - b.Asked })
 	for _, a := range p.roll.asking {
+		switch {
+		case p.t.Err() != nil:
+			return nil, nil, p.t.Err()
+		case stop.Err() != nil:
+			return nil, nil, errStopped
+		}
 		p.count(Tally{LookedUp: 1})
 		note := Note{ID: a.ID, Finding: Finding{Last: Unclear, Asked: a.Asked + 1}, Wait: askAgain(a.Asked)}
 		var (
