@@ -584,3 +584,42 @@ func TestARestoredSourceIsBelievedInTheSecondPass(t *testing.T) {
 		inStep(t, w)
 	})
 }
+
+func TestWhatIsHeldBackArrivesWhateverFails(t *testing.T) {
+	scenarios := 0
+	for _, f := range []fault{crashBefore, crashAfter, lostAnswer, noEffect, halfLost, halfLate, allLate, halfUnsent} {
+		for step := 0; ; step++ {
+			met := false
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.set(everyShift("A@50"))
+				mustOnce(t, w)
+				w.set(map[int64]string{1: "B@40", 2: "B@60"})
+				_, _, _ = once(t, w)
+				first := &incarnation{world: w, name: "first", plan: func(n int, _ string) fault {
+					if n == step {
+						met = true
+						return f
+					}
+					return ""
+				}}
+				_, _ = first.worker().RunOnce(t.Context())
+				for range 4 {
+					<-time.After(13 * time.Second) // a dead worker's lease
+					_, _, _ = once(t, w)
+				}
+				w.deliver()
+				mustOnce(t, w)
+				inStep(t, w)
+				if t.Failed() {
+					t.Logf("%s at step %d", f, step)
+				}
+			})
+			scenarios++
+			if !met || t.Failed() {
+				break
+			}
+		}
+	}
+	t.Logf("%d scenarios", scenarios)
+}
