@@ -40,7 +40,7 @@ type config struct {
 		DaysPrior int           `name:"sync-days-prior" vars:"SYNC_DAYS_PRIOR" default:"0" min:"-3650" max:"3650" help:"Days before now to cover. A negative number means its absolute value."`
 		Wait      time.Duration `name:"sync-sleep-period-seconds" vars:"SYNC_SLEEP_PERIOD_SECONDS" default:"10" min:"0" max:"86400" help:"Seconds to wait after a pass before the next one begins."`
 		Name      string        `name:"sync-name" vars:"SYNC_NAME" type:"name" placeholder:"NAME" help:"Tells apart several accounts or environments that feed the same topic."`
-		Deletes   string        `name:"sync-deletes" vars:"SYNC_DELETES" type:"deletes" default:"off" help:"What a shift that vanished does. Only off so far: nothing."`
+		Deletes   string        `name:"sync-deletes" vars:"SYNC_DELETES" default:"update" one_of:"off,update,tombstone" help:"What is done about shifts that vanished from the window: off, nothing; update, those that moved or are not listed any more are published if they changed; tombstone, and those that were deleted get a tombstone."`
 	} `embed:"" group:"Window and pace"`
 
 	WIW struct {
@@ -88,6 +88,7 @@ type config struct {
 		Pending     int           `name:"pending-limit" vars:"PENDING_LIMIT" default:"100000" min:"1" max:"100000000" help:"Most shifts to collect while Kafka is away."`
 		Republish   int           `name:"republish-rate" vars:"REPUBLISH_RATE" default:"1000" min:"1" max:"1000000" help:"Shifts a second to publish when only the schema changed."`
 		BadShare    float64       `name:"bad-share" vars:"BAD_SHARE" default:"0.1" min:"0" max:"1" help:"Share of bad records above which a pass fails."`
+		GoneShare   float64       `name:"gone-share" vars:"GONE_SHARE" default:"0.2" min:"0" max:"1" help:"Share of missing shifts, of those that should be in the window, above which none is taken for deleted; 1: no guard."`
 		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"6s" max:"1h" help:"Longest time that a stop may take, at least 6s."`
 	} `embed:"" group:"Limits"`
 
@@ -161,7 +162,6 @@ func unsupported() []struct{ what, names string } {
 		{"SASL to Kafka", "KAFKA_SASL_MECHANISM KAFKA_USERNAME KAFKA_PASSWORD KAFKA_PASSWORD_FILE"},
 		{"own certificates for the registry", "SCHEMA_REGISTRY_TLS_CA SCHEMA_REGISTRY_TLS_CERT SCHEMA_REGISTRY_TLS_KEY SCHEMA_REGISTRY_TLS_KEY_FILE"},
 		{"own certificates for Redis", "REDIS_TLS_CA REDIS_TLS_CERT REDIS_TLS_KEY REDIS_TLS_KEY_FILE"},
-		{"looking for vanished shifts", "GONE_SHARE"},
 		{"dead letters", "DLQ_TOPIC"},
 	}
 }

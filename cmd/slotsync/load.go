@@ -237,7 +237,6 @@ func (l *loader) mappers() []kong.Option {
 		kong.NamedMapper("name", mapper[string]{l, parseName}),
 		kong.NamedMapper("topic", mapper[string]{l, parseTopic}),
 		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
-		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),
 		kong.NamedMapper("email", mapper[string]{l, parseEmail}),
 		kong.NamedMapper("printable", mapper[string]{l, parsePrintable}),
 		kong.NamedMapper("listen", mapper[string]{l, parseListen}),

@@ -24,6 +24,10 @@ const (
 	metricPublished    = "shifts.published"
 	metricSetAside     = "shifts.set_aside"
 	metricPending      = "shifts.pending"
+	metricHeldBack     = "shifts.held_back"
+	metricMissing      = "shifts.missing"
+	metricLookedUp     = "shifts.looked_up"
+	metricGone         = "shifts.gone"
 	metricRequest      = "wiw.request.duration"
 	metricLimit        = "wiw.limit.remaining"
 	metricToken        = "wiw.token.remaining"
@@ -58,6 +62,10 @@ func metricList() []metric {
 		{metricPublished, "count", "shifts", "", "shifts that the broker acknowledged"},
 		{metricSetAside, "count", "shifts", "", "bad versions of shifts, each counted once"},
 		{metricPending, "gauge", "shifts", "", "shifts waiting for their acknowledgement after a pass"},
+		{metricHeldBack, "count", "shifts", "", "versions older than a known one, held back until another pass sees them too"},
+		{metricMissing, "gauge", "shifts", "", "shifts that should be in the window and were not, after a pass that looked; without those known to be unlisted or deleted"},
+		{metricLookedUp, "count", "shifts", "", "missing shifts that were asked for one by one"},
+		{metricGone, "count", "shifts", "", "shifts that were found to be deleted"},
 		{metricRequest, "timing", "ms", "status_class: 2xx, 3xx, 4xx, 5xx or error, for no answer", "how long the API took to answer a request"},
 		{metricLimit, "gauge", "requests", "", "what is left of the API's rate limit, where it tells"},
 		{metricToken, "gauge", "seconds", "", "until the session token ends, below 0 when it has; none if the token does not say"},
@@ -164,6 +172,9 @@ func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricFetched, t.Fetched)
 	m.count(metricPublished, t.Published)
 	m.count(metricSetAside, t.SetAside)
+	m.count(metricHeldBack, t.HeldBack)
+	m.count(metricLookedUp, t.LookedUp)
+	m.count(metricGone, t.Gone)
 }
 
 func (m *metrics) count(name string, n int) {
@@ -181,6 +192,9 @@ func (m *metrics) done(rep shiftsync.Report, result string) {
 	}
 	m.client.Timing(metricPassDuration, rep.Took, []string{"result:" + result}, 1)
 	m.client.Gauge(metricPending, float64(rep.Pending), nil, 1)
+	if rep.Called {
+		m.client.Gauge(metricMissing, float64(rep.Missing), nil, 1)
+	}
 	m.tell()
 }
 
