@@ -109,3 +109,14 @@ func TestTroubleWithOneShiftDoesNotStopTheWindow(t *testing.T) {
 		})
 	}
 }
+
+// What a shift says of its own deletion is a hint and no proof: it is read like any other.
+func TestAShiftThatIsMarkedAsDeletedIsThere(t *testing.T) {
+	server := wiwtest.New(wiwtest.Options{Token: token})
+	server.PutJSON(7, month.Start, month.End, `{"id":7,"is_deleted":true,"deleted":true,"deleted_at":"Mon, 01 Oct 2018 15:27:30 +0100",`+
+		`"start_time":"Mon, 01 Oct 2018 15:27:30 +0100","end_time":"Mon, 01 Oct 2018 16:27:30 +0100"}`)
+	got, _, err := readOne(t, newClient(t, server, wiw.Config{}), 7)
+	if err != nil || got.ID != 7 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
