@@ -172,8 +172,10 @@ func TestTheRollIsDueAfterAWhile(t *testing.T) {
 			}
 			return is
 		}
-		if !due() || !due() {
-			t.Error("it is not due before it was ever called, or only once")
+		for range 2 { // to ask changes nothing
+			if !due() {
+				t.Error("it is not due before it was ever called")
+			}
 		}
 		if err := r.RollCalled(t.Context(), term, window, func(int64) bool { return true }); err != nil {
 			t.Fatal(err)

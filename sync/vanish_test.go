@@ -117,7 +117,7 @@ func vanishings(steps []string, histories [][]string, do func(vanishing)) {
 				for _, last := range []string{gone, "A", "B"} {
 					delays := []int{-1}
 					if slices.Contains([]fault{halfLate, allLate, halfLateCrash, allLateCrash}, f) {
-						delays = []int{-1, 3, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22}
+						delays = []int{-1, 3, 5, 6, 7, 9, 12, 16, 20}
 					}
 					for _, d := range delays {
 						do(vanishing{step: step, fault: f, meantime: h, last: last, deliver: d})
