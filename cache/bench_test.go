@@ -111,3 +111,15 @@ func BenchmarkIntendAndRemember(b *testing.B) {
 	}
 	perShift(b)
 }
+
+// BenchmarkAbsent compares all that is remembered with an answer that lacks nothing.
+func BenchmarkAbsent(b *testing.B) {
+	r, _, _ := filled(b)
+	for b.Loop() {
+		expected, err := r.Absent(b.Context(), window, func(int64) bool { return true }, func(shiftsync.Absent) {})
+		if err != nil || expected < batch*batches {
+			b.Fatalf("%d expected, %v", expected, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch*batches), "ns/shift")
+}

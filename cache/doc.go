@@ -20,6 +20,9 @@
 //	layout   hash: what must not change
 //	ends     hash: partition to its highest acknowledged offset
 //	swept    seconds since 1970 of the last sweep
+//	called   seconds since 1970 of the last look for missing shifts
+//	missing  hash: id of a remembered shift that answers lack to what it was when it was asked for, and when to ask again
+//	doubted  hash: shift id to a version that was read and is older than a known one, and the pass that read it
 //
 // One hash for all shifts is what makes the protocol cheap: it is read with HMGET, written with one HSET a batch and
 // needs half the memory of a key a shift. The price is that its fields have no time to live. So each says when its

@@ -149,7 +149,7 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i])
 		}
 	}
-	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted}
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted, r.key.doubted}
 	return r.count(ctx, r.script.remember, keys, args...)
 }
 

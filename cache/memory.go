@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -50,8 +51,7 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	// Intents before shifts: an intent that is remembered between the two reads is then seen in both, and the other way
 	// round in neither. MULTI would make it one read, but a server short of memory refuses even reads in it.
 	trip := r.client.Pipeline()
-	// In a script, which goes to the node of its key: a cluster takes TIME itself on any node, one that is down included.
-	clock := trip.Eval(ctx, "return redis.call('TIME')[1]", []string{r.key.shifts})
+	clock := r.clock(ctx, trip)
 	intentCount, asideCount := trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
 	intended := hmget(ctx, trip, r.key.intents, onlyIf(intents, ids))
 	noted := hmget(ctx, trip, r.key.aside, notes)
@@ -87,6 +87,12 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	return (intents || intentCount.Val() == 0) && (aside || asideCount.Val() == 0), nil
 }
 
+// clock adds the server's time, in seconds since 1970, to a trip. In a script, which goes to the node of its key: a
+// cluster takes TIME itself on any node, one that is down included.
+func (r *Redis) clock(ctx context.Context, trip redis.Pipeliner) *redis.Cmd {
+	return trip.Eval(ctx, "return redis.call('TIME')[1]", []string{r.key.shifts})
+}
+
 func onlyIf(ask bool, fields []any) []any {
 	if !ask {
 		return nil
@@ -119,9 +125,9 @@ func hmget(ctx context.Context, trip redis.Pipeliner, key string, fields []any) 
 
 // Refresh rewrites the raw hash and "last seen" of unchanged shifts. It leaves those with an open intent alone too.
 func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsync.Seen) error {
-	values := pack(len(seen), len(seen)*(9+16))
+	values := pack(len(seen), len(seen)*(8+16))
 	for i := range seen {
-		values.add(append(appendHead(values.buf, seen[i].Raw), seen[i].Fingerprint[:]...))
+		values.add(append(binary.BigEndian.AppendUint64(values.buf, seen[i].Raw), seen[i].Fingerprint[:]...))
 	}
 	text := values.strings()
 
@@ -135,38 +141,47 @@ func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsy
 	return err
 }
 
-// Sweep drops what was not seen for longer than keep, in whole seconds, and notes of what was set aside as old as
-// that. It is due when the last one to its end is an eighth of keep ago, and never twice in a minute. It goes through
+// Sweep drops what was not seen for longer than keep, in whole seconds, and as old notes of what was set aside or
+// doubted. It is due when the last one to its end is an eighth of keep ago, and never twice in a minute. It goes through
 // pages of some hundred shifts, each of them one step.
 func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (dropped int, err error) {
 	if keep < time.Second {
 		return 0, errors.New("nothing would be kept")
 	}
 	every := int64(max(keep/8, time.Minute) / time.Second)
-	due, err := r.due(ctx, term, every, false)
+	due, err := r.due(ctx, term, r.key.swept, every, false)
 	if err != nil || !due {
 		return 0, err
 	}
-	for _, key := range []string{r.key.shifts, r.key.aside} {
-		n, err := r.sweep(ctx, term, key, int64(keep/time.Second))
-		dropped += n
+	for _, hash := range []struct {
+		key   string
+		forms []byte
+	}{
+		{r.key.shifts, []byte{formShift, formOlder}},
+		{r.key.aside, []byte{form}},
+		{r.key.doubted, []byte{form}},
+	} {
+		n, err := r.sweep(ctx, term, hash.key, hash.forms, int64(keep/time.Second))
+		if hash.key != r.key.doubted { // the shift itself is remembered, or its version set aside
+			dropped += n
+		}
 		if err != nil {
 			return dropped, err
 		}
 	}
-	_, err = r.due(ctx, term, every, true)
+	_, err = r.due(ctx, term, r.key.swept, every, true)
 	return dropped, err
 }
 
-func (r *Redis) due(ctx context.Context, term shiftsync.Term, every int64, swept bool) (bool, error) {
-	keys := []string{r.key.lease, r.key.swept}
-	n, err := r.count(ctx, r.script.due, keys, term.Owner, term.Claim, every, swept)
+// due tells whether something was last done so many seconds ago, or notes that it was done now.
+func (r *Redis) due(ctx context.Context, term shiftsync.Term, key string, every int64, done bool) (bool, error) {
+	n, err := r.count(ctx, r.script.due, []string{r.key.lease, key}, term.Owner, term.Claim, every, done)
 	return n == 1, err
 }
 
-func (r *Redis) sweep(ctx context.Context, term shiftsync.Term, key string, keep int64) (dropped int, err error) {
+func (r *Redis) sweep(ctx context.Context, term shiftsync.Term, key string, forms []byte, keep int64) (dropped int, err error) {
 	for cursor := "0"; ; {
-		cmd, err := r.run(ctx, r.script.sweep, []string{r.key.lease, key}, term.Owner, term.Claim, keep, []byte{form}, cursor)
+		cmd, err := r.run(ctx, r.script.sweep, []string{r.key.lease, key}, term.Owner, term.Claim, keep, forms, cursor)
 		if err != nil {
 			return dropped, err
 		}

@@ -73,6 +73,7 @@ func Destination(clusterID, topic, name string) string {
 
 type keys struct {
 	lease, shifts, intents, aside, wanted, layout, ends, swept string
+	missing, called, doubted                                   string
 }
 
 func keysOf(destination string) keys {
@@ -86,6 +87,9 @@ func keysOf(destination string) keys {
 		layout:  prefix + "layout",
 		ends:    prefix + "ends",
 		swept:   prefix + "swept",
+		missing: prefix + "missing",
+		called:  prefix + "called",
+		doubted: prefix + "doubted",
 	}
 }
 
@@ -97,6 +101,7 @@ type scripts struct {
 	claim, clear, intend, remember *redis.Script
 	refresh, due, sweep            *redis.Script
 	bind, forget, want, unwant     *redis.Script
+	note, doubt                    *redis.Script
 }
 
 func newScripts() scripts {
@@ -115,6 +120,8 @@ func newScripts() scripts {
 		forget:   script("lease", "forget"),
 		want:     script("want"),
 		unwant:   script("lease", "term", "unwant"),
+		note:     script("lease", "term", "now", "note"),
+		doubt:    script("lease", "term", "now", "doubt"),
 	}
 }
 

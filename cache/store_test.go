@@ -119,7 +119,7 @@ func outside(tb testing.TB, config cache.Config) *server {
 	tb.Helper()
 	s := &server{config: config, client: dial(tb, config), destination: cache.Destination("test", fmt.Sprintf("%x", rand.Uint64()), "")}
 	tb.Cleanup(func() {
-		for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept"} {
+		for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept", "missing", "called", "doubted"} {
 			if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil && tb.Context().Err() == nil {
 				tb.Errorf("clean up: %v", err)
 			}
@@ -204,6 +204,7 @@ func version(n uint64) shiftsync.Version {
 		Raw:       n<<32 | 0x000d0aff,
 		UpdatedAt: time.Unix(1_500_000_000+int64(n), 0).UTC(),
 		EndTime:   time.Unix(1_600_000_000+int64(n), 0).UTC(),
+		StartTime: time.Unix(1_599_990_000+int64(n), 0).UTC(),
 	}
 	copy(v.Fingerprint[:], fmt.Sprintf("%c\r\n\x00%c$-1", rune(n), rune(n)))
 	return v
@@ -296,7 +297,7 @@ func openIntents(tb testing.TB, r *cache.Redis) map[int64]shiftsync.Intent {
 func (s *server) dump(tb testing.TB) string {
 	tb.Helper()
 	var b strings.Builder
-	for name, times := range map[string]int{"lease": 0, "shifts": 8, "intents": 0, "aside": 4, "wanted": 0, "layout": 0, "ends": 0} {
+	for name, times := range map[string]int{"lease": 0, "shifts": 8, "intents": 0, "aside": 4, "wanted": 0, "layout": 0, "ends": 0, "missing": 4, "doubted": 4} {
 		fields, err := s.client.HGetAll(tb.Context(), s.key(name)).Result()
 		if err != nil {
 			tb.Fatal(err)
@@ -333,7 +334,7 @@ func (s *server) age(tb testing.TB, hash string, field string, by time.Duration)
 // reset empties the destination.
 func (s *server) reset(tb testing.TB) {
 	tb.Helper()
-	for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept"} {
+	for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept", "missing", "called", "doubted"} {
 		if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil {
 			tb.Fatal(err)
 		}

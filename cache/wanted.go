@@ -29,8 +29,8 @@ func (r *Redis) Want(ctx context.Context, ids []int64) (remembered int, err erro
 	return remembered, nil
 }
 
-// Remembered hands each remembered shift to tell, page by page: its id and the end of its time. One that is
-// remembered or forgotten meanwhile may be told or not, and one may be told twice.
+// Remembered hands each remembered shift to tell, page by page: its id and the end of its time. Those that are gone
+// are none of them. One that is remembered or forgotten meanwhile may be told or not, and one may be told twice.
 func (r *Redis) Remembered(ctx context.Context, tell func(id int64, end time.Time) error) error {
 	for cursor := uint64(0); ; {
 		page, next, err := r.scan(ctx, r.key.shifts, cursor)
@@ -44,6 +44,9 @@ func (r *Redis) Remembered(ctx context.Context, tell func(id int64, end time.Tim
 			}
 			var k shiftsync.Known
 			readShift(page[i+1], &k)
+			if k.Tombstone() {
+				continue
+			}
 			if err := tell(id, k.EndTime); err != nil {
 				return err
 			}

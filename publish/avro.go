@@ -146,7 +146,20 @@ func (a *Avro) Encode(s *shiftsync.Shift, buf []byte, into *shiftsync.Record) ([
 	into.Schema = value.id
 	into.UpdatedAt = s.UpdatedAt
 	into.EndTime = s.EndTime
+	into.StartTime = s.StartTime
 	return grown, nil
+}
+
+// Tombstone appends the key of a shift that is gone to buf.
+func (a *Avro) Tombstone(id int64, buf []byte, into *shiftsync.Record) ([]byte, error) {
+	if a.current.plan == nil {
+		return buf, errNotPrepared
+	}
+	start := len(buf)
+	buf = AppendKey(buf, a.current.key, id)
+	*into = shiftsync.Record{ID: id, Key: buf[start:len(buf):len(buf)]}
+	into.Fingerprint, into.Schema = shiftsync.FingerprintOf(nil), a.current.plan.id
+	return buf, nil
 }
 
 // Fields returns the fields of a value that Encode has formed since the last Prepare, in the form of Reader.Fields. It

@@ -308,6 +308,25 @@ func TestSample2018(t *testing.T) {
 	}
 }
 
+func TestATombstoneHasAKeyAndNothingElse(t *testing.T) {
+	var r shiftsync.Record
+	unprepared := newAvro(t, srfake.NewRegistry().Handler(), "slots", publish.AvroOptions{})
+	if buf, err := unprepared.Tombstone(7, []byte("x"), &r); err == nil || string(buf) != "x" {
+		t.Errorf("before the first Prepare: %q, %v", buf, err)
+	}
+	a, _ := encoderWith(t, schemas.Value("slots"))
+	shift := sample2018(t)
+	want := encode(t, a, shift)
+	r = want // what an earlier one has left
+	buf, err := a.Tombstone(shift.ID, []byte("what was there"), &r)
+	if err != nil || string(buf) != "what was there"+string(want.Key) || string(r.Key) != string(want.Key) || r.Value != nil || r.ID != shift.ID {
+		t.Errorf("got %q and %+v, %v", buf, r, err)
+	}
+	if v := (shiftsync.Version{Fingerprint: shiftsync.FingerprintOf(nil), Schema: want.Schema}); r.Version != v || !r.Tombstone() || want.Tombstone() {
+		t.Errorf("got version %+v, want %+v", r.Version, v)
+	}
+}
+
 func TestEncodeAppends(t *testing.T) {
 	a, _ := encoderWith(t, schemas.Value("slots"))
 	shift := sample2018(t)
@@ -333,7 +352,7 @@ func TestEncodeAppends(t *testing.T) {
 		t.Error("appending to the key writes over the value")
 	}
 	want.Raw = 42
-	if r.Version != want.Version || r.ID != shift.ID || r.Schema != 2 || !r.UpdatedAt.Equal(shift.UpdatedAt) || !r.EndTime.Equal(shift.EndTime) {
+	if r.Version != want.Version || r.ID != shift.ID || r.Schema != 2 || !r.UpdatedAt.Equal(shift.UpdatedAt) || !r.EndTime.Equal(shift.EndTime) || !r.StartTime.Equal(shift.StartTime) {
 		t.Errorf("version %+v of %d, want %+v", r.Version, r.ID, want.Version)
 	}
 

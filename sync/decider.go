@@ -52,6 +52,7 @@ type decider struct {
 	known   []Known
 	fresh   []Sighting
 	seen    []Seen
+	doubted []doubtful
 	held    map[int64]Sighting // came again while their id was flying; the newest counts
 	shift   Shift
 	bound   bool // the account was compared
@@ -115,7 +116,7 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 	if err := d.Store.Lookup(ctx, d.fresh, d.known); err != nil {
 		return fmt.Errorf("look up %d shifts: %w", len(d.fresh), err)
 	}
-	d.seen = d.seen[:0]
+	d.seen, d.doubted = d.seen[:0], d.doubted[:0]
 	clear(d.account)
 	acquainted := false // with a shift of this answer
 	began, asides := len(d.batch.intents), len(d.batch.aside)
@@ -140,6 +141,9 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 	}
 	if err := d.compareAccount(ctx, acquainted); err != nil {
 		d.batch.intents, d.batch.aside, d.batch.letters = d.batch.intents[:began], d.batch.aside[:asides], d.batch.letters[:asides]
+		return err
+	}
+	if err := d.weigh(ctx, &room); err != nil {
 		return err
 	}
 	if len(d.seen) > 0 {
@@ -196,18 +200,29 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 			return
 		}
 	default:
+		if older(in.Version, newest(k)) {
+			d.doubt(in, k.Pending)
+			return
+		}
 		d.tally.Changed++
 	}
-	if !k.Pending {
+	if d.collect(in, k.Pending, room) {
+		d.batch.buf = buf
+	}
+}
+
+// collect takes an intent into the batch, if there is room for it. One that takes the place of another needs none.
+func (d *decider) collect(in Intent, replaces bool, room *int) bool {
+	if !replaces {
 		if *room == 0 {
 			d.tally.NotCollected++
-			return
+			return false
 		}
 		*room--
 	}
-	d.fly(s.ID)
-	d.batch.buf = buf
+	d.fly(in.ID)
 	d.batch.intents = append(d.batch.intents, in)
+	return true
 }
 
 // letter is the dead letter of a shift that could not be made a record.

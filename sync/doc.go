@@ -24,6 +24,11 @@
 // makes void what an older owner, or the same one before its last trouble, still has under way in the store; the
 // publisher's epoch does so at the broker. All three are needed, and a test for each shows what is lost without it.
 //
+// What a source does not list any more may have been deleted, or moved, or be hidden, or the answer may be wrong. So a
+// pass compares with what is remembered only an answer that was read whole, asks for each missing shift by itself, and
+// believes nothing but the source's own word that there is none. A deletion is then a version like any other: it is
+// intended, published as a tombstone, and remembered.
+//
 // [Worker.RunOnce] is one pass, [Worker.Run] is passes with a wait between. The pass itself is one function to read
 // from top to bottom. [Source], [Encoder], [Publisher] and [Store] are the ports to the outside.
 package shiftsync

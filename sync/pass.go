@@ -51,13 +51,20 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err != nil {
 		return rep, fmt.Errorf("look up wanted shifts: %w", err)
 	}
-	if err := p.stream(stop, ctx, false, p.readWindow); err != nil {
+	if err := p.openRoll(ctx); err != nil {
+		return rep, err
+	}
+	if err := p.stream(stop, ctx, false, p.readAndMark); err != nil {
 		return rep, err
 	}
 	if err := p.republish(stop, ctx); err != nil {
 		return rep, err
 	}
-	if err := p.fetchWanted(stop, ctx, wanted); err != nil {
+	asked, err := p.fetchWanted(stop, ctx, wanted)
+	if err != nil {
+		return rep, err
+	}
+	if err := p.callRoll(stop, ctx, WantedBatch-asked); err != nil {
 		return rep, err
 	}
 	if p.swept, err = w.Store.Sweep(ctx, t.term, max(w.Keep, p.window.End.Sub(p.window.Start))); err != nil {
@@ -127,6 +134,11 @@ type pass struct {
 	swept   int
 	burial  burial
 	away    bool // the broker did not answer when the pass began: what changed is collected, and waits for the next pass
+
+	roll    *roll   // nil: it is not called in this pass
+	called  bool    // Report.Called
+	missing int     // Report.Missing
+	gone    []int64 // Report.GoneIDs
 
 	answers chan *answer // those that are not in use
 	batches chan *batch  // those that are not in use
@@ -462,6 +474,9 @@ func (p *pass) report() Report {
 		Window:  p.window,
 		Pending: int(p.t.open.Load()),
 		Swept:   p.swept,
+		Called:  p.called,
+		Missing: p.missing,
+		GoneIDs: p.gone,
 		Notices: slices.Concat(p.schemas.Notices, p.notices),
 	}
 	if r.SchemaOnly > 0 {
@@ -481,8 +496,8 @@ func (p *pass) result() error {
 		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected), p.outage)
 	case bad > 1 && float64(bad) > p.BadShare*float64(r.Fetched): // a single one is an accident, however small the window
 		return errors.Join(fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched), p.burial.result(r.Unburied))
-	case r.Pending > 0 || r.Deferred > 0 || r.Unburied > 0:
-		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred),
+	case r.Pending > 0 || r.Deferred > 0 || r.HeldBack > 0 || r.Unburied > 0:
+		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred+r.HeldBack),
 			p.outage, p.burial.result(r.Unburied))
 	case p.outage != nil:
 		p.notices = append(p.notices, "the broker was away, but nothing had to be published: "+p.outage.Error())

@@ -16,8 +16,9 @@ type Source interface {
 	// was not handed on is not known to be absent.
 	Read(ctx context.Context, w Window, add func(id int64, hash uint64, raw []byte) error) error
 
-	// ReadOne hands one shift to add as Read does, wherever it lies in time. ErrNoShift says that the source does
-	// not know it.
+	// ReadOne hands one shift to add as Read does, wherever it lies in time. ErrNoShift says that there is none, by the
+	// source's own word; ErrNotShown, that the source keeps it, or whether there is one, to itself. After any other
+	// error nothing is known of it.
 	ReadOne(ctx context.Context, id int64, add func(id int64, hash uint64, raw []byte) error) error
 
 	// Parse reads one shift from its bytes and overwrites all of into. It keeps no part of raw. An error is about
@@ -25,8 +26,11 @@ type Source interface {
 	Parse(raw []byte, into *Shift) error
 }
 
-// ErrNoShift says that there is no such shift, or that it is not to be had.
-var ErrNoShift = errors.New("no such shift to be had")
+// ErrNoShift says that there is no such shift. It is proof: a shift may be declared gone because of it.
+var ErrNoShift = errors.New("there is no such shift")
+
+// ErrNotShown says that a shift is not to be had, and proves nothing about whether it exists.
+var ErrNotShown = errors.New("the shift is not to be had")
 
 // Encoder forms records.
 type Encoder interface {
@@ -37,6 +41,10 @@ type Encoder interface {
 	// Encode appends the record's key and value to buf and points into at them; buf is returned grown. Raw is left
 	// to the caller. An error is about this shift alone and leaves buf at its old length.
 	Encode(s *Shift, buf []byte, into *Record) ([]byte, error)
+
+	// Tombstone appends the key of a shift that is gone to buf and points into at it. The value is nil, the fingerprint
+	// that of an empty body, beside the schema that a value would have.
+	Tombstone(id int64, buf []byte, into *Record) ([]byte, error)
 
 	// Fingerprint returns what Encode would give under another schema that was in use before, so that a change of
 	// schema can be told from a change of content.
@@ -206,6 +214,9 @@ type Memory interface {
 	Wanted(ctx context.Context, limit int) (ids []int64, err error)
 	// Unwant ends the wish for a shift that is not to be had.
 	Unwant(ctx context.Context, term Term, id int64) error
+	// Doubt tells of each of the versions whether another pass than this one has doubted it before, and notes those of
+	// which no pass has. What is remembered of a shift ends the doubt about it.
+	Doubt(ctx context.Context, term Term, pass string, doubted []Doubted) (again []bool, err error)
 	// Sweep drops what was not seen for longer than keep. It does nothing when a sweep is not due.
 	Sweep(ctx context.Context, term Term, keep time.Duration) (dropped int, err error)
 }
@@ -236,6 +247,57 @@ type Seen struct {
 	Fingerprint Fingerprint // as it was read
 	Raw         uint64      // to be remembered with it
 }
+
+// Doubted is a version that was read and is older than one that is known.
+type Doubted struct {
+	ID          int64
+	Fingerprint Fingerprint
+}
+
+// Roll is the list of who should be in the window, and what became of those who are not.
+type Roll interface {
+	// RollDue tells whether the last roll call is every ago or longer. Who called it makes no difference.
+	RollDue(ctx context.Context, term Term, every time.Duration) (bool, error)
+	// RollCalled notes that the roll was called just now, for the window, and drops the notes of shifts that are not
+	// missing any more: they were seen, are not remembered, or do not overlap it.
+	RollCalled(ctx context.Context, term Term, w Window, seen func(id int64) bool) error
+	// Absent hands to tell every shift that is remembered to overlap the window and of which seen says no, unless it is
+	// a tombstone or an intent of it stands. One of which it is not known when it begins counts as one that has begun.
+	// It returns how many overlap, those that were seen included. One that is told twice is counted twice.
+	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (expected int, err error)
+	// Note notes what became of shifts.
+	Note(ctx context.Context, term Term, notes []Note) error
+}
+
+// Absent is a shift that is remembered and was not in an answer that should have brought it.
+type Absent struct {
+	ID int64
+	Finding
+	Due bool // it may be asked for now
+}
+
+// Note says what became of a shift that was asked for, and after what time to ask again. Elsewhere takes the note away.
+type Note struct {
+	ID int64
+	Finding
+	Wait time.Duration // whole seconds
+}
+
+// Finding is what is known of a shift that was missing.
+type Finding struct {
+	Last  Absence // what it turned out to be when it was asked for last
+	Asked int     // how often it was
+}
+
+// Absence is why a shift is not in an answer.
+type Absence uint8
+
+const (
+	Elsewhere Absence = iota // it is outside of the window; or it was not asked for
+	Unclear                  // that could not be found out
+	Unlisted                 // it exists, in the window, and the source does not list it
+	Gone                     // there is no such shift, and no tombstone was wanted
+)
 
 // Layouts hold what must not change under a destination's feet.
 type Layouts interface {
@@ -288,6 +350,7 @@ type Store interface {
 	Leases
 	Ledger
 	Memory
+	Roll
 	Layouts
 }
 

@@ -26,11 +26,13 @@ const (
 	WhyPending                // an intent stands
 	WhyAside                  // it cannot be made a record, and would be set aside
 	WhyWanted                 // somebody wants it again, and the window did not bring it: it would be read by itself
+	WhyMissing                // it is remembered, and the window did not bring it: it would be read by itself
+	WhyOlder                  // it is older than what is known, and would be held back until another pass has seen it too
 )
 
 // Preview reads the window and tells of everything that a pass would publish or set aside. It writes nothing and
 // needs no lease. Of the shifts that would be published it holds a few dozen bytes each, to know them again if they
-// come twice.
+// come twice. Of those that are missing it asks for none, and tells of no more than a pass would ask for.
 //
 // The Report counts as that of a pass does, as far as a pass had come without publishing. An error means that the
 // answer was not read whole, or that a pass could decide nothing; a *LayoutError, that a pass would be refused.
@@ -51,6 +53,7 @@ type preview struct {
 	account map[int64]int // of the shifts that were parsed
 	met     bool          // a shift that is remembered
 	planned map[int64]Version
+	roll    roll
 
 	sightings []Sighting
 	known     []Known
@@ -77,6 +80,9 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 
 	seed := rawSeed(schemas, maxRecord)
 	err = v.Source.Read(ctx, v.rep.Window, func(id int64, hash uint64, raw []byte) error {
+		if v.Deletes != DeletesOff {
+			v.roll.seen = append(v.roll.seen, id)
+		}
 		begin := len(v.json)
 		v.json = append(v.json, raw...)
 		v.sightings = append(v.sightings, Sighting{ID: id, Raw: mix(hash, seed), JSON: v.json[begin:len(v.json):len(v.json)]})
@@ -90,6 +96,9 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 	}
 	if err == nil {
 		err = v.wishes(ctx)
+	}
+	if err == nil {
+		err = v.missing(ctx)
 	}
 	if err == nil && !v.met {
 		err = v.refuse(v.bound.Differences(Layout{Account: mostOf(v.account)}))
@@ -120,6 +129,26 @@ func (v *preview) wishes(ctx context.Context) error {
 			continue
 		}
 		if err := v.tell(Plan{ID: id, Why: WhyWanted}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing tells of shifts that the window should have brought.
+func (v *preview) missing(ctx context.Context) error {
+	if v.Deletes == DeletesOff || v.anew {
+		return nil
+	}
+	if err := v.roll.compare(ctx, v.Worker, v.rep.Window, WantedBatch); err != nil {
+		return fmt.Errorf("look for missing shifts: %w", err)
+	}
+	v.rep.Called, v.rep.Missing = true, v.roll.missing
+	if v.roll.missing > 0 && v.roll.guarded(v.GoneShare) {
+		v.rep.Notices = append(v.rep.Notices, v.roll.warning(v.GoneShare))
+	}
+	for _, a := range v.roll.asking {
+		if err := v.tell(Plan{ID: a.ID, Why: WhyMissing}); err != nil {
 			return err
 		}
 	}
@@ -233,6 +262,9 @@ func (v *preview) decide(ctx context.Context, s Sighting, k Known) error {
 	case verdict == schemaOnly:
 		v.rep.SchemaOnly++
 		plan.Why = WhySchema
+	case older(plan.Record.Version, newest(k)):
+		v.rep.HeldBack++
+		plan.Why = WhyOlder
 	case k.Remembered || k.Pending:
 		v.rep.Changed++
 		plan.Why = WhyChanged
@@ -242,6 +274,8 @@ func (v *preview) decide(ctx context.Context, s Sighting, k Known) error {
 	}
 	if err == nil {
 		v.rep.Encoded++
+	}
+	if err == nil && plan.Why != WhyOlder {
 		v.planned[s.ID] = plan.Record.Version
 	}
 	return v.tell(plan)

@@ -19,7 +19,10 @@ type Tally struct {
 	Buried       int // dead letters that were acknowledged
 	Unburied     int // bad, and not set aside because their dead letter was not acknowledged
 	StillAside   int // bad, and set aside in this version before
-	NotCollected int // changed, but the limit of open intents was reached
+	NotCollected int // changed or gone, but the limit of open intents was reached
+	HeldBack     int // changed to a version that is older than a known one, and left until another pass has seen it too
+	LookedUp     int // missing, and read one by one
+	Gone         int // of these, those that were found not to exist any more; later passes count them no more
 }
 
 // Add adds the counts of u.
@@ -37,6 +40,9 @@ func (t *Tally) Add(u Tally) {
 	t.Unburied += u.Unburied
 	t.StillAside += u.StillAside
 	t.NotCollected += u.NotCollected
+	t.HeldBack += u.HeldBack
+	t.LookedUp += u.LookedUp
+	t.Gone += u.Gone
 }
 
 // Report says what a pass did. It is valid for a failed pass too.
@@ -44,8 +50,11 @@ type Report struct {
 	Tally
 	Pass    string // id of the pass, as in the records' headers
 	Window  Window
-	Pending int // open intents at the end
-	Swept   int // shifts dropped because they were not seen for long
+	Pending int     // open intents at the end
+	Swept   int     // shifts dropped because they were not seen for long
+	Called  bool    // the pass looked for missing shifts
+	Missing int     // if Called: remembered, should have been read and were not; without those known to be unlisted or gone
+	GoneIDs []int64 // some of those in Gone
 	Notices []string
 	Took    time.Duration
 }
@@ -69,6 +78,10 @@ func (r Report) LogValue() slog.Value {
 		{"deferred", r.Deferred},
 		{"not_collected", r.NotCollected},
 		{"dead_letters_pending", r.Unburied},
+		{"held_back", r.HeldBack},
+		{"missing", r.Missing},
+		{"looked_up", r.LookedUp},
+		{"gone", r.Gone},
 		{"swept", r.Swept},
 	} {
 		if extra.n > 0 {

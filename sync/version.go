@@ -29,7 +29,11 @@ type Version struct {
 	Raw         uint64   // hash of the bytes as they came and of all that decides how they are read
 	UpdatedAt   time.Time
 	EndTime     time.Time
+	StartTime   time.Time // zero: not known, as of what earlier releases remembered
 }
+
+// Tombstone tells whether the version is that of a shift that is gone: no value has an empty body.
+func (v Version) Tombstone() bool { return v.Fingerprint == FingerprintOf(nil) }
 
 // Record is one message for the topic and the version that it carries.
 type Record struct {

@@ -24,6 +24,8 @@ type Worker struct {
 	PendingLimit  int           // open intents above which nothing new is collected
 	RepublishRate float64       // shifts a second that differ in nothing but their schema
 	BadShare      float64       // share of shifts set aside, of those fetched, above which a pass fails
+	Deletes       Deletes       // what is done about shifts that vanished
+	GoneShare     float64       // share of missing shifts, of those remembered in the window, above which none is taken for gone
 	StopTimeout   time.Duration // longest from being asked to stop to the end
 	Partition     string        // Layout.Fixed
 	AcceptLayout  bool          // take a changed Layout for granted and republish

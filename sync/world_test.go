@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,14 @@ type world struct {
 	intents map[int64]shiftsync.Intent
 	aside   map[int64]uint64
 	wanted  map[int64]uint64 // shift id to the mark of the intent that serves the wish; 0: none yet
-	outside map[int64]string // shifts that are not in the window: id to content
+	outside map[int64]string // shifts that are not in the answer: id to content
+	hidden  map[int64]bool   // shifts that are not shown, nor whether they exist
+	silent  map[int64]bool   // shifts of which the API says nothing that could be understood
+	deletes shiftsync.Deletes
+	share   float64   // Worker.GoneShare
+	called  time.Time // when the roll was last called
+	missing map[int64]noted
+	doubted map[int64]doubt
 	layout  shiftsync.Layout
 	ends    map[int]int64
 	stale   bool // every remembered shift wants its "last seen" rewritten
@@ -74,6 +82,27 @@ type message struct {
 	epoch   int
 }
 
+// noted is what became of a missing shift, and when to ask again.
+type noted struct {
+	shiftsync.Finding
+	next time.Time
+}
+
+type doubt struct {
+	shiftsync.Fingerprint
+	pass string
+}
+
+// tombstone is the content of a message without a value.
+const tombstone = "(tombstone)"
+
+func contentOf(r shiftsync.Record) string {
+	if r.Value == nil {
+		return tombstone
+	}
+	return string(r.Value)
+}
+
 func newWorld() *world {
 	return &world{
 		api:     map[int64]string{},
@@ -82,6 +111,10 @@ func newWorld() *world {
 		aside:   map[int64]uint64{},
 		wanted:  map[int64]uint64{},
 		outside: map[int64]string{},
+		hidden:  map[int64]bool{},
+		silent:  map[int64]bool{},
+		missing: map[int64]noted{},
+		doubted: map[int64]doubt{},
 		ends:    map[int]int64{},
 		refuse:  map[string]string{},
 		newest:  map[int64]string{},
@@ -94,7 +127,7 @@ func newWorld() *world {
 func (w *world) snapshot() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.letters, w.wanted, w.layout, w.ends, w.log, w.epoch)
+	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
 }
 
 // last returns the content of the newest record of a shift, or "".
@@ -129,6 +162,9 @@ func (w *world) set(contents map[int64]string) {
 	maps.Copy(w.api, contents)
 	maps.DeleteFunc(w.api, func(_ int64, c string) bool { return c == gone })
 }
+
+// moved begins the content of a shift that lies a year ahead.
+const moved = "moved"
 
 // foreign is the content of a shift of another account.
 const foreign = "foreign"
@@ -205,6 +241,9 @@ const (
 	halfUnsent    fault = "one partition refuses for now"
 	halfLateCrash fault = "one partition arrives late, crash"
 	allLateCrash  fault = "all arrives late, crash"
+
+	// Of Read only.
+	cutShort fault = "answer cut off"
 )
 
 var (
@@ -230,8 +269,9 @@ type incarnation struct {
 	meanwhile func() // runs while this one is paused
 	before    func(step int)
 
-	looks    int // at the registry, anew
-	largest  int // bytes of records that stood in one buffer
+	asked    []int64 // ids that were read one by one
+	looks    int     // at the registry, anew
+	largest  int     // bytes of records that stood in one buffer
 	asides   []string
 	standbys int
 	losses   int
@@ -315,7 +355,7 @@ type shiftJSON struct {
 
 func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64, uint64, []byte) error) error {
 	var list []shiftJSON
-	_, err := i.step("read", i.locked(func() error {
+	f, err := i.step("read", i.locked(func() error {
 		ids := i.answer
 		if ids == nil {
 			ids = slices.Sorted(maps.Keys(i.api))
@@ -330,6 +370,12 @@ func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64
 	}))
 	if err != nil {
 		return err
+	}
+	if f == cutShort {
+		list = list[:len(list)/2]
+		if !i.leaves["whole-answer"] {
+			err = errLost // told behind what was there
+		}
 	}
 	seen := map[int64]int{}
 	for n, s := range list {
@@ -350,17 +396,23 @@ func (i *incarnation) Read(_ context.Context, _ shiftsync.Window, add func(int64
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 func (i *incarnation) ReadOne(_ context.Context, id int64, add func(int64, uint64, []byte) error) error {
 	var s shiftJSON
 	_, err := i.step("read one", i.locked(func() error {
 		content, known := i.outside[id]
-		if !known {
+		if !known || i.leaves["ask-each"] {
 			content, known = i.api[id]
 		}
-		if !known {
+		i.asked = append(i.asked, id)
+		switch {
+		case i.hidden[id]:
+			return fmt.Errorf("fake: %w", shiftsync.ErrNotShown)
+		case i.silent[id]:
+			return errLost
+		case !known:
 			return fmt.Errorf("fake: %w", shiftsync.ErrNoShift)
 		}
 		s = shiftJSON{ID: id, Content: content, Noise: i.noise}
@@ -393,6 +445,18 @@ func (i *incarnation) Parse(raw []byte, into *shiftsync.Shift) error {
 		return errBad
 	}
 	*into = shiftsync.Shift{ID: s.ID, AccountID: 77, Notes: s.Content}
+	// Time begins at the year 2000 here, and the window at now.
+	into.StartTime, into.EndTime = time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(2000, 2, 1, 0, 0, 0, 0, time.UTC)
+	if strings.HasPrefix(s.Content, moved) {
+		into.StartTime, into.EndTime = into.StartTime.AddDate(1, 0, 0), into.EndTime.AddDate(1, 0, 0)
+	}
+	if _, after, told := strings.Cut(s.Content, "@"); told { // B@5 was last changed in second 5
+		n, err := strconv.Atoi(after)
+		if err != nil {
+			return err
+		}
+		into.UpdatedAt = time.Unix(int64(n), 0)
+	}
 	if s.Content == foreign {
 		into.AccountID = 78
 	}
@@ -420,6 +484,15 @@ func (i *incarnation) Encode(s *shiftsync.Shift, buf []byte, into *shiftsync.Rec
 	i.largest = max(i.largest, len(buf))
 	into.ID, into.Key, into.Value = s.ID, buf[begin:middle:middle], buf[middle:len(buf):len(buf)]
 	into.Schema, into.Fingerprint = i.schema, shiftsync.FingerprintOf(into.Value)
+	into.StartTime, into.EndTime, into.UpdatedAt = s.StartTime, s.EndTime, s.UpdatedAt
+	return buf, nil
+}
+
+func (i *incarnation) Tombstone(id int64, buf []byte, into *shiftsync.Record) ([]byte, error) {
+	begin := len(buf)
+	buf = strconv.AppendInt(buf, id, 10)
+	*into = shiftsync.Record{ID: id, Key: buf[begin:len(buf):len(buf)]}
+	into.Schema, into.Fingerprint = i.schema, shiftsync.FingerprintOf(nil)
 	return buf, nil
 }
 
@@ -488,20 +561,20 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 		i.fence[p] = max(i.fence[p], epoch)
 		for _, n := range byPartition[p] {
 			r := records[n]
-			if why := i.refuse[string(r.Value)]; why != "" {
+			if why := i.refuse[contentOf(r)]; why != "" {
 				outcomes[n] = shiftsync.Outcome{Fate: shiftsync.Refused, Reason: why}
 				continue
 			}
 			outcomes[n] = shiftsync.Outcome{Fate: shiftsync.Acknowledged, Partition: p, Offset: int64(len(i.log[p]))}
-			i.log[p] = append(i.log[p], message{r.ID, string(r.Value), epoch})
+			i.log[p] = append(i.log[p], message{r.ID, contentOf(r), epoch})
 		}
 	}
 	// What is late is written from copies: its outcome has long been told.
 	later := func(p int) {
 		var on []message
 		for _, n := range byPartition[p] {
-			if i.refuse[string(records[n].Value)] == "" {
-				on = append(on, message{records[n].ID, string(records[n].Value), epoch})
+			if i.refuse[contentOf(records[n])] == "" {
+				on = append(on, message{records[n].ID, contentOf(records[n]), epoch})
 			}
 		}
 		i.late = append(i.late, func() {
@@ -693,7 +766,7 @@ func (i *incarnation) Intend(_ context.Context, t shiftsync.Term, intents []shif
 		}
 		for _, in := range intents {
 			if i.isHolder(t.Owner) { // what anybody else intends is old
-				i.newest[in.ID] = string(in.Value)
+				i.newest[in.ID] = contentOf(in.Record)
 			}
 			if i.leaves["no-intent"] {
 				continue
@@ -742,6 +815,7 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 					delete(i.wanted, s.ID)
 					i.shifts[s.ID] = remembered{s.Version, s.Offset}
 				}
+				delete(i.doubted, s.ID)
 				i.ends[s.Partition] = max(i.ends[s.Partition], s.Offset)
 			}
 		}
@@ -822,6 +896,87 @@ func (i *incarnation) Unwant(_ context.Context, t shiftsync.Term, id int64) erro
 		}
 		if i.wanted[id] == 0 {
 			delete(i.wanted, id)
+		}
+		return nil
+	}))
+	return err
+}
+
+func (i *incarnation) Doubt(_ context.Context, t shiftsync.Term, pass string, doubted []shiftsync.Doubted) (again []bool, err error) {
+	_, err = i.step("doubt", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, d := range doubted {
+			was, known := i.doubted[d.ID]
+			again = append(again, known && was.Fingerprint == d.Fingerprint && was.pass != pass)
+			if !known || was.Fingerprint != d.Fingerprint {
+				i.doubted[d.ID] = doubt{d.Fingerprint, pass}
+			}
+		}
+		return nil
+	}))
+	return again, err
+}
+
+func (i *incarnation) RollDue(_ context.Context, t shiftsync.Term, every time.Duration) (due bool, err error) {
+	_, err = i.step("roll due", i.locked(func() error {
+		due = time.Since(i.called) >= every
+		return i.current(t)
+	}))
+	return due, err
+}
+
+// overlaps tells whether a shift is remembered to be in the window.
+func (w *world) overlaps(id int64, window shiftsync.Window) bool {
+	r, known := w.shifts[id]
+	return known && !r.Tombstone() && r.EndTime.After(window.Start) && r.StartTime.Before(window.End)
+}
+
+func (i *incarnation) RollCalled(_ context.Context, t shiftsync.Term, window shiftsync.Window, seen func(int64) bool) error {
+	_, err := i.step("roll called", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		i.called = time.Now()
+		maps.DeleteFunc(i.missing, func(id int64, _ noted) bool { return seen(id) || !i.overlaps(id, window) })
+		return nil
+	}))
+	return err
+}
+
+func (i *incarnation) Absent(_ context.Context, window shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (expected int, err error) {
+	var absent []shiftsync.Absent
+	_, err = i.step("absent", i.locked(func() error {
+		for _, id := range slices.Sorted(maps.Keys(i.shifts)) {
+			if !i.overlaps(id, window) {
+				continue
+			}
+			expected++
+			if _, stands := i.intents[id]; !seen(id) && !stands {
+				n := i.missing[id]
+				absent = append(absent, shiftsync.Absent{ID: id, Finding: n.Finding, Due: !time.Now().Before(n.next)})
+			}
+		}
+		return nil
+	}))
+	for _, a := range absent {
+		tell(a)
+	}
+	return expected, err
+}
+
+func (i *incarnation) Note(_ context.Context, t shiftsync.Term, notes []shiftsync.Note) error {
+	_, err := i.step("note", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, n := range notes {
+			if n.Last == shiftsync.Elsewhere {
+				delete(i.missing, n.ID)
+				continue
+			}
+			i.missing[n.ID] = noted{n.Finding, time.Now().Add(n.Wait)}
 		}
 		return nil
 	}))
@@ -936,7 +1091,7 @@ func (i *incarnation) worker() *shiftsync.Worker {
 	w := &shiftsync.Worker{
 		Source: i, Encoder: i, Publisher: i, Store: store{i}, Observer: i,
 		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: 100_000,
-		RepublishRate: 1000, BadShare: cmp.Or(i.badShare, 0.1), StopTimeout: 30 * time.Second, Partition: "murmur2",
+		RepublishRate: 1000, BadShare: cmp.Or(i.badShare, 0.1), Deletes: i.deletes, GoneShare: i.share, StopTimeout: 30 * time.Second, Partition: "murmur2",
 	}
 	if i.buries {
 		w.DeadLetters = i

@@ -225,15 +225,27 @@ func wholeSeconds(w shiftsync.Window) shiftsync.Window {
 	return shiftsync.Window{Start: start, End: end}
 }
 
-// ReadOne hands on one shift, wherever it lies in time. That the API does not know it, or does not show it to us, is
-// shiftsync.ErrNoShift. After other trouble no single shift is asked for, for a while; windows are.
+// ReadOne hands on one shift, wherever it lies in time. That the API knows no such shift is shiftsync.ErrNoShift, and
+// that it refuses this one for another reason, or does not say why, shiftsync.ErrNotShown. After other trouble no single
+// shift is asked for, for a while; windows are.
 func (c *Client) ReadOne(ctx context.Context, id int64, add func(id int64, hash uint64, raw []byte) error) error {
 	err := c.read(ctx, question{id: id}, add)
 	var said *StatusError
-	if errors.As(err, &said) && said.aboutOne() {
+	switch {
+	case !errors.As(err, &said):
+		return err
+	case said.noShift():
 		return fmt.Errorf("%w: %w", shiftsync.ErrNoShift, err)
+	case said.aboutOne():
+		return fmt.Errorf("%w: %w", shiftsync.ErrNotShown, err)
 	}
 	return err
+}
+
+// noShift tells whether the API has said that there is no such shift. Only its own code says that, under a status that
+// can go with it: a proxy has a 404 too, and so has an API that is being rolled out.
+func (e *StatusError) noShift() bool {
+	return e.Code == codeNoShift && (e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
 
 // aboutOne tells whether the API has refused one shift for what it is. A gateway's page says nothing of it.

@@ -47,18 +47,24 @@ func TestAnAnswerAboutOneShiftIsBelievedOnlyWhenItIsWhole(t *testing.T) {
 	for _, test := range []struct {
 		claim string
 		fault wiwtest.Fault
-		none  bool // ErrNoShift is the error
+		want  error // ErrNoShift, ErrNotShown or, for any other, nil
 	}{
-		{claim: "the API does not know it", fault: wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":4005}`), none: true},
-		{claim: "the same with another status", fault: wiwtest.Status(http.StatusBadRequest, `{"error":"No shift found","code":4005}`), none: true},
-		{claim: "the same in a good answer", fault: wiwtest.Body(`{"error":"No shift found","code":4005}`), none: true},
+		{claim: "the API knows no such shift", fault: wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":4005}`), want: shiftsync.ErrNoShift},
+		{claim: "the same with its code as text", fault: wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":"4005"}`), want: shiftsync.ErrNoShift},
+		{claim: "the same with a status that says more", fault: wiwtest.Status(http.StatusGone, `{"error":"No shift found","code":4005}`), want: shiftsync.ErrNoShift},
+		{claim: "the same with another status", fault: wiwtest.Status(http.StatusBadRequest, `{"error":"No shift found","code":4005}`), want: shiftsync.ErrNotShown},
+		{claim: "the same in a good answer", fault: wiwtest.Body(`{"error":"No shift found","code":4005}`), want: shiftsync.ErrNotShown},
+		{claim: "the same from a server in trouble", fault: wiwtest.Status(http.StatusServiceUnavailable, `{"error":"No shift found","code":4005}`), want: shiftsync.ErrNotShown},
+		{claim: "words without the code", fault: wiwtest.Status(http.StatusNotFound, `{"error":"No shift found"}`), want: shiftsync.ErrNotShown},
+		{claim: "the code of something else", fault: wiwtest.Status(http.StatusNotFound, `{"error":"Not found","code":404}`), want: shiftsync.ErrNotShown},
+		{claim: "a 404 of nobody knows whom", fault: wiwtest.Status(http.StatusNotFound, ``)},
 		{claim: "a gateway does not know the address", fault: wiwtest.HTML(http.StatusNotFound)},
 		{claim: "another shift", fault: wiwtest.Body(`{"shift":{"id":4711}}`)},
 		{claim: "no shift", fault: wiwtest.Body(`{"shift":null}`)},
 		{claim: "nothing", fault: wiwtest.Body(`{}`)},
 		{claim: "a list", fault: wiwtest.Body(`{"shifts":[]}`)},
 		{claim: "an error beside it", fault: wiwtest.Body(`{"error":"oh","shift":{"id":1}}`)},
-		{claim: "no right to it", fault: wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`), none: true},
+		{claim: "no right to it", fault: wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`), want: shiftsync.ErrNotShown},
 		{claim: "throttled", fault: wiwtest.Status(http.StatusForbidden, `{"error":"slow down"}`)},
 		{claim: "cut off", fault: wiwtest.Body(`{"shift":{"id":1}`)},
 	} {
@@ -66,7 +72,8 @@ func TestAnAnswerAboutOneShiftIsBelievedOnlyWhenItIsWhole(t *testing.T) {
 			answer := func(w http.ResponseWriter, r *http.Request) { test.fault(w, r, nil) }
 			client := newClient(t, http.HandlerFunc(answer), wiw.Config{})
 			_, _, err := readOne(t, client, 1)
-			if err == nil || errors.Is(err, shiftsync.ErrNoShift) != test.none {
+			if err == nil || errors.Is(err, shiftsync.ErrNoShift) != (test.want == shiftsync.ErrNoShift) ||
+				errors.Is(err, shiftsync.ErrNotShown) != (test.want == shiftsync.ErrNotShown) {
 				t.Errorf("%s: got %v", test.claim, err)
 			}
 		})
@@ -100,5 +107,16 @@ func TestTroubleWithOneShiftDoesNotStopTheWindow(t *testing.T) {
 				t.Errorf("the next one was asked for at once: %v", err)
 			}
 		})
+	}
+}
+
+// What a shift says of its own deletion is a hint and no proof: it is read like any other.
+func TestAShiftThatIsMarkedAsDeletedIsThere(t *testing.T) {
+	server := wiwtest.New(wiwtest.Options{Token: token})
+	server.PutJSON(7, month.Start, month.End, `{"id":7,"is_deleted":true,"deleted":true,"deleted_at":"Mon, 01 Oct 2018 15:27:30 +0100",`+
+		`"start_time":"Mon, 01 Oct 2018 15:27:30 +0100","end_time":"Mon, 01 Oct 2018 16:27:30 +0100"}`)
+	got, _, err := readOne(t, newClient(t, server, wiw.Config{}), 7)
+	if err != nil || got.ID != 7 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }

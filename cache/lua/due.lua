@@ -1,12 +1,12 @@
--- KEYS lease, swept. ARGV token, claim, seconds between sweeps, '1' after a sweep and '0' before. Returns whether
--- one is due. A last sweep in the future comes from a clock that was set back.
+-- KEYS lease, swept or called. ARGV token, claim, seconds from one time to the next, '1' after it was done and '0' before.
+-- Returns whether it is due. A last time in the future comes from a clock that was set back.
 if ARGV[4] == '1' then
   redis.call('DEL', KEYS[2])
   redis.call('SET', KEYS[2], string.format('%d', now))
   return 0
 end
-local swept = redis.call('GET', KEYS[2])
-local last = swept and tonumber(swept)
+local last = redis.call('GET', KEYS[2])
+last = last and tonumber(last)
 if last and last <= now and now - last < tonumber(ARGV[3]) then
   return 0
 end

@@ -1,4 +1,5 @@
--- KEYS lease, shifts, intents. ARGV token, claim, then id and: form and raw hash (9 bytes), fingerprint (16) by turns.
+-- KEYS lease, shifts, intents. ARGV token, claim, then id and: raw hash (8 bytes), fingerprint (16) by turns.
+local sizes = {['\1'] = 57, ['\2'] = 61} -- of the forms of a shift
 for from = 3, #ARGV, 1000 do
   local ids = {}
   for i = from, math.min(from + 998, #ARGV - 1), 2 do
@@ -9,10 +10,9 @@ for from = 3, #ARGV, 1000 do
   local shifts = {}
   for i = 1, #ids do
     local was, seen = known[i], ARGV[from + 2 * i - 1]
-    if was and not open[i] and #was == 57 and string.sub(was, 1, 1) == string.sub(seen, 1, 1)
-      and string.sub(was, 10, 25) == string.sub(seen, 10, 25) then
+    if was and not open[i] and #was == sizes[string.sub(was, 1, 1)] and string.sub(was, 10, 25) == string.sub(seen, 9, 24) then
       shifts[#shifts + 1] = ids[i]
-      shifts[#shifts + 1] = seen .. string.sub(was, 26, 53) .. stamp
+      shifts[#shifts + 1] = string.sub(was, 1, 1) .. seen .. string.sub(was, 26, -5) .. stamp
     end
   end
   if #shifts > 0 then

@@ -1,4 +1,4 @@
--- KEYS lease, shifts, intents, aside, ends, wanted. ARGV token, claim, count of partitions, count of acknowledged shifts; for
+-- KEYS lease, shifts, intents, aside, ends, wanted, doubted. ARGV token, claim, count of partitions, count of acknowledged shifts; for
 -- each partition its number and highest offset; for each acknowledged shift its id and: the first 9 bytes of its intent
 -- (form and mark), its shift without the two times; for each shift set aside its id, its field in aside, and: the first
 -- 9 bytes of its intent or '', its note without the time.
@@ -6,9 +6,16 @@ local function intents(ids)
   return redis.call('HMGET', KEYS[3], unpack(ids))
 end
 
+-- An intent may also be of the form before this one.
+local function same(intent, head)
+  local begin = string.sub(intent, 1, 9)
+  return begin == head or begin == '\1' .. string.sub(head, 2)
+end
+
 local at = 5 + 2 * tonumber(ARGV[3])
 local bounds = at + 2 * tonumber(ARGV[4])
 local wishes = redis.call('EXISTS', KEYS[6]) == 1
+local doubts = redis.call('EXISTS', KEYS[7]) == 1
 local stood = false
 
 for from = at, bounds - 1, 1000 do
@@ -20,7 +27,7 @@ for from = at, bounds - 1, 1000 do
   local held, done, shifts = intents(ids), {}, {}
   for i = 1, #ids do
     local settled = ARGV[from + 2 * i - 1]
-    if held[i] and string.sub(held[i], 1, 9) == string.sub(settled, 1, 9) then
+    if held[i] and same(held[i], string.sub(settled, 1, 9)) then
       done[#done + 1] = ids[i]
       -- A wish that came after the intent is not served by it: the shift stays forgotten.
       if not (wishes and redis.call('HGET', KEYS[6], ids[i]) == '') then
@@ -32,6 +39,9 @@ for from = at, bounds - 1, 1000 do
   if #done > 0 then
     stood = true
     redis.call('HDEL', KEYS[3], unpack(done))
+    if doubts then
+      redis.call('HDEL', KEYS[7], unpack(done))
+    end
     if #shifts > 0 then
       redis.call('HSET', KEYS[2], unpack(shifts))
     end
@@ -57,7 +67,7 @@ for i = bounds, #ARGV, 4 do
   local stands = mark == ''
   if not stands then
     local held = redis.call('HGET', KEYS[3], ARGV[i])
-    stands = held and string.sub(held, 1, 9) == mark
+    stands = held and same(held, mark)
     if stands then
       redis.call('HDEL', KEYS[3], ARGV[i])
     end

@@ -128,6 +128,7 @@ func serve(ctx context.Context, stdout io.Writer, s *screen) (err error) {
 func exports(w *world.World) string {
 	env := w.Env()
 	env["SYNC_SLEEP_PERIOD_SECONDS"] = passEvery
+	env["SYNC_DELETES"] = "tombstone"
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		fmt.Fprintf(&b, "export %s=%s\n", name, env[name])
@@ -157,7 +158,7 @@ func greet(s *screen, w *world.World, token string) {
 // legend says how to read what follows.
 func legend(s *screen, planned, working bool) {
 	if planned {
-		s.line("  office  ", fmt.Sprintf("edits a shift every %s, adds one or takes one away", deedEvery))
+		s.line("  office  ", fmt.Sprintf("edits a shift every %s, adds one or takes one away (which a worker looks for once a minute)", deedEvery))
 	}
 	if working {
 		s.line("  worker  ", "what slotsync logs")

@@ -137,6 +137,10 @@ func (p *planner) pick() shiftsync.Shift {
 }
 
 func (p *planner) save(s shiftsync.Shift) {
+	was, _ := p.api.Get(s.ID)
 	s.UpdatedAt = time.Now().UTC().Truncate(time.Second)
+	if !s.UpdatedAt.After(was.UpdatedAt) { // a made-up one may lie ahead, and an edit that looks old is held back
+		s.UpdatedAt = was.UpdatedAt.Add(time.Second)
+	}
 	p.api.Put(s, wiwtest.Shape2025)
 }

@@ -115,6 +115,7 @@ func settings(w *world.World, environ []string, realAPI bool) []string {
 	own := w.Env()
 	own["SYNC_SLEEP_PERIOD_SECONDS"] = passEvery
 	own["LOG_FORMAT"] = "text" // whoever looks at a demo is a person
+	own["SYNC_DELETES"] = "tombstone"
 	if realAPI {
 		own["SYNC_SLEEP_PERIOD_SECONDS"] = "10"
 		for name := range own {

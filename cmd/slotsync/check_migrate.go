@@ -65,6 +65,9 @@ func foresee(w *facts) *migration {
 	if w.cfg.Kafka.Partition == nil {
 		remark("slot_sync wrote to partition 0 only; if a consumer relies on that, set KAFKA_PARTITION=0")
 	}
+	if w.cfg.Sync.Deletes == "update" {
+		remark("slot_sync never looked for shifts that vanished from the window; now those that moved or are not listed any more are published once more if they changed, unless SYNC_DELETES=off")
+	}
 	remark("EXPIRE_CACHE counts from when a shift was last seen; slot_sync sent each one again that long after its last change")
 	return m
 }

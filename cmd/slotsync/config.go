@@ -38,7 +38,7 @@ type config struct {
 		DaysPrior int           `name:"sync-days-prior" vars:"SYNC_DAYS_PRIOR" default:"0" min:"-3650" max:"3650" help:"Days before now to cover. A negative number means its absolute value."`
 		Wait      time.Duration `name:"sync-sleep-period-seconds" vars:"SYNC_SLEEP_PERIOD_SECONDS" default:"10" min:"0" max:"86400" help:"Seconds to wait after a pass before the next one begins."`
 		Name      string        `name:"sync-name" vars:"SYNC_NAME" type:"name" placeholder:"NAME" help:"Tells apart several accounts or environments that feed the same topic."`
-		Deletes   string        `name:"sync-deletes" vars:"SYNC_DELETES" type:"deletes" default:"off" help:"What a shift that vanished does. Only off so far: nothing."`
+		Deletes   string        `name:"sync-deletes" vars:"SYNC_DELETES" default:"update" one_of:"off,update,tombstone" help:"What is done about shifts that vanished from the window: off, nothing; update, those that moved or are not listed any more are published if they changed; tombstone, and those that were deleted get a tombstone."`
 	} `embed:"" group:"Window and pace"`
 
 	WIW struct {
@@ -111,6 +111,7 @@ type config struct {
 		Pending     int           `name:"pending-limit" vars:"PENDING_LIMIT" default:"100000" min:"1" max:"100000000" help:"Most shifts to collect while Kafka is away."`
 		Republish   int           `name:"republish-rate" vars:"REPUBLISH_RATE" default:"1000" min:"1" max:"1000000" help:"Shifts a second to publish when only the schema changed."`
 		BadShare    float64       `name:"bad-share" vars:"BAD_SHARE" default:"0.1" min:"0" max:"1" help:"Share of bad records above which a pass fails."`
+		GoneShare   float64       `name:"gone-share" vars:"GONE_SHARE" default:"0.2" min:"0" max:"1" help:"Share of missing shifts, of those that should be in the window, above which none is taken for deleted; 1: no guard."`
 		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"6s" max:"1h" help:"Longest time that a stop may take, at least 6s."`
 	} `embed:"" group:"Limits"`
 
@@ -176,14 +177,6 @@ func ignored() []string {
 	return []string{"LENSES_HOST", "LENSES_USER", "LENSES_PASS", "LENSES_TOPIC", "KAFKA_SCHEMA_BASE_PATH"}
 }
 
-// unsupported are variables of what slotsync cannot do yet. To pass over them in silence would be worse than to refuse:
-// who sets REDIS_TLS_CA does not want to trust others.
-func unsupported() []struct{ what, names string } {
-	return []struct{ what, names string }{
-		{"looking for vanished shifts", "GONE_SHARE"},
-	}
-}
-
 // validate checks what no setting can know alone, and mends what the old program needed bent.
 func (c *config) validate(l *loader) {
 	if c.Sync.DaysPrior < 0 {
@@ -223,13 +216,7 @@ func (c *config) validate(l *loader) {
 	if len(unused) > 0 {
 		l.warn("%s: ignored; topics are made elsewhere, and the schemas are built in", strings.Join(unused, ", "))
 	}
-	for _, u := range unsupported() {
-		for _, name := range strings.Fields(u.names) {
-			if value := l.getenv(name); value != "" && value != "off" && value != "false" {
-				l.faultOf(name, "is set, but "+u.what+" is not supported yet: unset it")
-			}
-		}
-	}
+
 }
 
 // validateLogin checks that there is one way to come by a session token.

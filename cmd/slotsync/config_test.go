@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 		{"SYNC_DAYS_PRIOR", cfg.Sync.DaysPrior, 0},
 		{"SYNC_SLEEP_PERIOD_SECONDS", cfg.Sync.Wait, 10 * time.Second},
 		{"SYNC_NAME", cfg.Sync.Name, ""},
-		{"SYNC_DELETES", cfg.Sync.Deletes, "off"},
+		{"SYNC_DELETES", cfg.Sync.Deletes, "update"},
 		{"WIW_URL", cfg.WIW.URL.Reveal(), "https://api.wheniwork.com"},
 		{"WIW_LOGIN_URL", cfg.WIW.LoginURL.Reveal(), "https://api.login.wheniwork.com/login"},
 		{"WIW_USER_ID", cfg.WIW.UserID, int64(0)},
@@ -164,9 +164,9 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"SYNC_SLEEP_PERIOD_SECONDS", "soon", "seconds"},
 		{"SYNC_SLEEP_PERIOD_SECONDS", "-1", "at least 0"},
 		{"SYNC_NAME", "a}b", "letters"},
-		{"SYNC_DELETES", "update", "not supported yet"},
-		{"SYNC_DELETES", "tombstone", "not supported yet"},
-		{"SYNC_DELETES", "all", "must be off"},
+		{"SYNC_DELETES", "all", "must be one of off, update, tombstone"},
+		{"GONE_SHARE", "20", "at most 1"},
+		{"GONE_SHARE", "20%", "number"},
 		{"WIW_KEY", "tok\r\nW-UserId: 1", "line ends"},
 		{"WIW_KEY", " tok", "space"},
 		{"WIW_EMAIL", "a b@c.example", "e-mail"},
@@ -245,8 +245,6 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"REDIS_SENTINEL_ADDRS", "a", "a:26379 is the usual one"},
 		{"REDIS_SENTINEL_PASSWORD", "p", "stands in REDIS_HOST"},
 		{"REDIS_CLUSTER_ADDRS", "a", "a:6379 is the usual one"},
-		// What comes later is refused, not passed over.
-		{"GONE_SHARE", "0.2", "not supported yet"},
 	} {
 		t.Run(fmt.Sprintf("%s=%q", c.name, c.value), func(t *testing.T) {
 			_, err := load(nil, minimal(env{c.name: c.value}).get, new(bytes.Buffer))
@@ -299,7 +297,7 @@ func TestRedisIsFoundInOneWay(t *testing.T) {
 	}
 }
 
-func TestWhatWillComeCanBeSwitchedOff(t *testing.T) {
+func TestTLSAndLoginCanBeSwitchedOff(t *testing.T) {
 	loadOK(t, minimal(env{"KAFKA_TLS": "false", "KAFKA_SASL_MECHANISM": "off", "SYNC_DELETES": "OFF"}))
 }
 
@@ -678,11 +676,5 @@ func TestEverySettingIsDeclaredWhole(t *testing.T) {
 			t.Errorf("the help page lacks the default of --%s, %s", flag, def)
 		}
 	})
-	for _, u := range unsupported() {
-		for _, name := range strings.Fields(u.names) {
-			if seen[name] {
-				t.Errorf("%s is declared, and refused as not supported", name)
-			}
-		}
-	}
+
 }

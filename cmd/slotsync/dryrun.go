@@ -45,6 +45,12 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	if err != nil {
 		return errors.Join(fmt.Errorf("dry run: %w", err), page.Flush())
 	}
+	if rep.Missing > 0 || diff.missing > 0 {
+		fmt.Fprintf(page, "%s in the window were not in the answer: a pass asks for up to %d of them, once a minute\n", counted(max(rep.Missing, diff.missing), "shift"), shiftsync.WantedBatch)
+	}
+	if diff.older > 0 {
+		fmt.Fprintf(page, "%s held back for a pass, unless one has held them back before\n", counted(diff.older, "shift"))
+	}
 	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s wanted again, %s pending; it would set aside %s; %s are unchanged\n",
 		counted(diff.fresh+diff.changed+diff.schema+diff.wanted+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
 		grouped(diff.wanted), grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
@@ -59,7 +65,7 @@ type differ struct {
 	reader  *publish.Reader
 	encoder *publish.Avro
 
-	fresh, changed, schema, wanted, pending, aside int
+	fresh, changed, schema, wanted, pending, aside, missing, older int
 }
 
 func (d *differ) line(ctx context.Context, p shiftsync.Plan) string {
@@ -73,6 +79,12 @@ func (d *differ) line(ctx context.Context, p shiftsync.Plan) string {
 	case shiftsync.WhyWanted:
 		d.wanted++
 		return fmt.Sprintf("wanted   %d: asked for again, not in the window; read by itself, %d a pass", p.ID, shiftsync.WantedBatch)
+	case shiftsync.WhyMissing:
+		d.missing++
+		return fmt.Sprintf("missing  %d: it should be in the window; read by itself, it may have moved, be hidden or deleted", p.ID)
+	case shiftsync.WhyOlder:
+		d.older++
+		return fmt.Sprintf("older    %d: by its updated_at, than the version that is known; held back until another pass sees it too", p.ID)
 	case shiftsync.WhyPending:
 		d.pending++
 		return fmt.Sprintf("pending  %d: no acknowledgement of it has come", p.ID)
@@ -88,6 +100,9 @@ func (d *differ) line(ctx context.Context, p shiftsync.Plan) string {
 func (d *differ) fields(ctx context.Context, p shiftsync.Plan) string {
 	if !p.Known.Remembered || p.Known.Pending {
 		return "a newer version than the one that is pending"
+	}
+	if p.Known.Tombstone() {
+		return "it was deleted, and is there again"
 	}
 	was, err := d.reader.At(ctx, p.Known.Partition, p.Known.Offset)
 	switch {

@@ -76,7 +76,10 @@ func decoded(t *testing.T, registry string, messages []publishtest.Message, into
 	}
 	var records []record
 	for _, m := range messages {
-		r := record{Message: m, value: decode(m.Value, into)}
+		r := record{Message: m}
+		if m.Value != nil {
+			r.value = decode(m.Value, into)
+		}
 		switch id := decode(m.Key, nil)["id"].(type) {
 		case int64:
 			r.id = id

@@ -267,7 +267,6 @@ func (l *loader) mappers() []kong.Option {
 		kong.NamedMapper("topic_or_off", mapper[string]{l, parseTopicOrOff}),
 		kong.NamedMapper("namespace", mapper[string]{l, parseNamespace}),
 		kong.NamedMapper("mechanism", mapper[string]{l, parseMechanism}),
-		kong.NamedMapper("deletes", mapper[string]{l, parseDeletes}),
 		kong.NamedMapper("email", mapper[string]{l, parseEmail}),
 		kong.NamedMapper("printable", mapper[string]{l, parsePrintable}),
 		kong.NamedMapper("listen", mapper[string]{l, parseListen}),

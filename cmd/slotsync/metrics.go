@@ -26,6 +26,10 @@ const (
 	metricPending      = "shifts.pending"
 	metricBuried       = "dead_letters.published"
 	metricUnburied     = "dead_letters.pending"
+	metricHeldBack     = "shifts.held_back"
+	metricMissing      = "shifts.missing"
+	metricLookedUp     = "shifts.looked_up"
+	metricGone         = "shifts.gone"
 	metricRequest      = "wiw.request.duration"
 	metricLimit        = "wiw.limit.remaining"
 	metricToken        = "wiw.token.remaining"
@@ -62,6 +66,10 @@ func metricList() []metric {
 		{metricPending, "gauge", "shifts", "", "shifts waiting for their acknowledgement after a pass"},
 		{metricBuried, "count", "letters", "", "bad versions of shifts that `DLQ_TOPIC` acknowledged; a lost answer repeats one"},
 		{metricUnburied, "gauge", "letters", "", "bad shifts whose dead letter was not acknowledged in a pass"},
+		{metricHeldBack, "count", "shifts", "", "versions older than a known one, held back until another pass sees them too"},
+		{metricMissing, "gauge", "shifts", "", "shifts that should be in the window and were not, after a pass that looked; without those known to be unlisted or deleted"},
+		{metricLookedUp, "count", "shifts", "", "missing shifts that were asked for one by one"},
+		{metricGone, "count", "shifts", "", "shifts that were found to be deleted"},
 		{metricRequest, "timing", "ms", "status_class: 2xx, 3xx, 4xx, 5xx or error, for no answer", "how long the API took to answer a request"},
 		{metricLimit, "gauge", "requests", "", "what is left of the API's rate limit, where it tells"},
 		{metricToken, "gauge", "seconds", "", "until the session token ends, below 0 when it has; none if the token does not say"},
@@ -169,6 +177,9 @@ func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricPublished, t.Published)
 	m.count(metricSetAside, t.SetAside)
 	m.count(metricBuried, t.Buried)
+	m.count(metricHeldBack, t.HeldBack)
+	m.count(metricLookedUp, t.LookedUp)
+	m.count(metricGone, t.Gone)
 }
 
 func (m *metrics) count(name string, n int) {
@@ -187,6 +198,9 @@ func (m *metrics) done(rep shiftsync.Report, result string) {
 	m.client.Timing(metricPassDuration, rep.Took, []string{"result:" + result}, 1)
 	m.client.Gauge(metricPending, float64(rep.Pending), nil, 1)
 	m.client.Gauge(metricUnburied, float64(rep.Unburied), nil, 1)
+	if rep.Called {
+		m.client.Gauge(metricMissing, float64(rep.Missing), nil, 1)
+	}
 	m.tell()
 }
 

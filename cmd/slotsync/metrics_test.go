@@ -323,7 +323,7 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 		v.Field(i).SetInt(1)
 	}
 	m.batch(all)
-	m.done(shiftsync.Report{}, resultOK)
+	m.done(shiftsync.Report{Called: true}, resultOK)
 
 	sent := map[string]bool{}
 	for _, line := range r.lines {

@@ -141,6 +141,9 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 		}
 	}
 	o.notices = rep.Notices
+	if rep.Gone > 0 {
+		o.log.Info("shifts were deleted", "count", rep.Gone, "ids", rep.GoneIDs)
+	}
 	o.sofar, o.aside = shiftsync.Tally{}, 0
 
 	if stopped(err) && o.readable {
@@ -246,6 +249,9 @@ func figures(rep shiftsync.Report) []figure {
 		{rep.Unburied, "without their dead letter"},
 		{rep.NotCollected, "not collected"},
 		{rep.Deferred, "left for later"},
+		{rep.HeldBack, "held back"},
+		{rep.Missing, "missing"},
+		{rep.Gone, "deleted"},
 		{rep.Swept, "forgotten"},
 	}
 }

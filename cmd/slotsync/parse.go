@@ -150,16 +150,6 @@ func parsePairs(text string, _ *kong.Tag) (pairs, error) {
 	return out, nil
 }
 
-func parseDeletes(text string, _ *kong.Tag) (string, error) {
-	switch word := strings.ToLower(strings.TrimSpace(text)); word {
-	case "off":
-		return word, nil
-	case "update", "tombstone":
-		return "", fmt.Errorf("is %s, which is not supported yet: set it to off", word)
-	}
-	return "", fmt.Errorf("must be off, not %q", text)
-}
-
 func parseHostPorts(text string, tag *kong.Tag) (hostPorts, error) {
 	var out hostPorts
 	for i, address := range strings.Split(text, ",") {

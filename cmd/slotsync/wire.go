@@ -109,6 +109,8 @@ func (o *outside) worker(cfg *config, cluster string) *shiftsync.Worker {
 		PendingLimit:  cfg.Limits.Pending,
 		RepublishRate: float64(cfg.Limits.Republish),
 		BadShare:      cfg.Limits.BadShare,
+		Deletes:       deletes(cfg),
+		GoneShare:     cfg.Limits.GoneShare,
 		StopTimeout:   cfg.Limits.StopTimeout,
 		Partition:     partitioning(cfg),
 		AcceptLayout:  cfg.AcceptLayout,
@@ -277,6 +279,16 @@ func (b brokerObserver) Done(rep shiftsync.Report, err error) {
 func (b brokerObserver) Lost() {
 	b.Observer.Lost()
 	b.kafka.Rest()
+}
+
+func deletes(cfg *config) shiftsync.Deletes {
+	switch cfg.Sync.Deletes {
+	case "update":
+		return shiftsync.DeletesUpdate
+	case "tombstone":
+		return shiftsync.DeletesTombstone
+	}
+	return shiftsync.DeletesOff
 }
 
 func partitioning(cfg *config) string {

@@ -43,6 +43,7 @@ type Server struct {
 	deleted []int64
 	fault   Fault
 	times   int // of fault; below 0: always
+	single  map[int64]Fault
 	log     []Request
 	logins  logins
 }
@@ -199,7 +200,31 @@ func (s *Server) Fail(n int, f Fault) {
 	s.fault, s.times = f, n
 }
 
-// Heal ends a fault.
+// FailOne makes every request for that one shift meet the fault, whether the shift is there or not; nil ends it. The
+// fault is given no answer that it could alter. Lists show the shift as before.
+func (s *Server) FailOne(id int64, f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.single == nil {
+		s.single = map[int64]Fault{}
+	}
+	s.single[id] = f
+}
+
+// Unpublish takes a shift out of lists that do not include unpublished ones, and says whether it was there.
+func (s *Server) Unpublish(id int64) bool {
+	shift, ok := s.Get(id)
+	if ok {
+		s.mu.Lock()
+		shape := s.shifts[id].shape
+		s.mu.Unlock()
+		shift.Published = false
+		s.Put(shift, shape)
+	}
+	return ok
+}
+
+// Heal ends a fault of lists.
 func (s *Server) Heal() { s.Fail(0, nil) }
 
 // Requests returns what was asked since the last call of Forget.
@@ -239,7 +264,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/2/shifts":
 		s.list(w, r)
 	case strings.HasPrefix(path, "/2/shifts/"):
-		s.one(w, strings.TrimPrefix(path, "/2/shifts/"))
+		s.one(w, r, strings.TrimPrefix(path, "/2/shifts/"))
 	default:
 		fail(w, http.StatusNotFound, "Not found.", 404)
 	}
@@ -251,11 +276,16 @@ func fail(w http.ResponseWriter, status int, text string, code int) {
 	fmt.Fprintf(w, `{"error":%q,"code":%d}`, text, code)
 }
 
-func (s *Server) one(w http.ResponseWriter, name string) {
+func (s *Server) one(w http.ResponseWriter, r *http.Request, name string) {
 	id, _ := strconv.ParseInt(name, 10, 64)
 	s.mu.Lock()
 	e, ok := s.shifts[id]
+	fault := s.single[id]
 	s.mu.Unlock()
+	if fault != nil {
+		fault(w, r, &Answer{})
+		return
+	}
 	if !ok {
 		fail(w, http.StatusNotFound, "No shift found", 4005)
 		return

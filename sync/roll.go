@@ -1,0 +1,265 @@
+package shiftsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Deletes says what is done about shifts that vanished from the window.
+type Deletes uint8
+
+const (
+	DeletesOff       Deletes = iota // nothing: nobody looks for them
+	DeletesUpdate                   // those that still exist are published if they have changed; the others are reported
+	DeletesTombstone                // and those that do not exist any more get a tombstone
+)
+
+const (
+	// rollEvery is the least time from one roll call to the next, however short the passes are.
+	rollEvery = time.Minute
+
+	// The time until a missing shift is asked for once more doubles from the first to the last of these.
+	askAgainFirst = time.Minute
+	askAgainLast  = 24 * time.Hour
+
+	// goneNamed is how many ids of shifts that are gone a Report names.
+	goneNamed = 10
+)
+
+// roll is the calling of the roll: what is remembered of the window is compared with an answer that was read whole.
+// That a shift is missing proves nothing. It may have left the window, or be shown to us no longer, or the answer may
+// be wrong. So each one is asked for by itself, and only a source that says that there is no such shift is believed.
+type roll struct {
+	seen []int64 // ids of the answer
+
+	missing  int      // remembered, not in the answer, and not known to be so for good
+	expected int      // remembered, and not known to be missing for good
+	asking   []Absent // those to be asked for now
+}
+
+// openRoll begins a roll call if one is due.
+func (p *pass) openRoll(ctx context.Context) error {
+	if p.Deletes == DeletesOff {
+		return nil
+	}
+	due, err := p.Store.RollDue(ctx, p.t.term, rollEvery)
+	if err != nil {
+		return fmt.Errorf("look when the roll was called: %w", err)
+	}
+	if due {
+		p.roll = &roll{}
+	}
+	return nil
+}
+
+// readAndMark reads the window, and marks who is there if the roll is called.
+func (p *pass) readAndMark(ctx context.Context, add adder) error {
+	if p.roll == nil {
+		return p.readWindow(ctx, add)
+	}
+	return p.readWindow(ctx, func(id int64, hash uint64, raw []byte) error {
+		p.roll.seen = append(p.roll.seen, id)
+		return add(id, hash, raw)
+	})
+}
+
+// callRoll finds out who is missing and what became of some of them, as many as budget at most. The window has been
+// read whole, or it would not be called.
+func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
+	if p.roll == nil || budget <= 0 || int(p.t.open.Load()) >= p.PendingLimit {
+		return nil
+	}
+	if err := p.roll.compare(ctx, p.Worker, p.window, budget); err != nil {
+		return fmt.Errorf("look for missing shifts: %w", err)
+	}
+	p.called, p.missing = true, p.roll.missing
+	if err := p.Store.RollCalled(ctx, p.t.term, p.window, p.roll.has); err != nil {
+		return fmt.Errorf("note that the roll was called: %w", err)
+	}
+	guarded := p.roll.guarded(p.GoneShare)
+	if guarded && p.missing > 0 {
+		p.notices = append(p.notices, p.roll.warning(p.GoneShare))
+	}
+	notes, gone, err := p.ask(stop, ctx, guarded)
+	if err != nil {
+		return err
+	}
+	if len(notes) > 0 {
+		if err := p.Store.Note(ctx, p.t.term, notes); err != nil {
+			return fmt.Errorf("note what became of %d missing shifts: %w", len(notes), err)
+		}
+	}
+	return p.declare(ctx, gone)
+}
+
+// compare goes through what is remembered and picks those to ask for.
+func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int) error {
+	slices.Sort(r.seen)
+	known := 0 // to be missing for good
+	expected, err := w.Store.Absent(ctx, window, r.has, func(a Absent) {
+		switch a.Last {
+		case Unlisted, Gone:
+			known++
+		default:
+			r.missing++
+		}
+		// Somebody may have begun to want tombstones after it was found to be gone.
+		if a.Due || a.Last == Gone && w.Deletes == DeletesTombstone {
+			r.pick(a, budget)
+		}
+	})
+	r.expected = expected - known
+	return err
+}
+
+// has tells whether the answer had the shift, once compare has sorted it.
+func (r *roll) has(id int64) bool {
+	_, seen := slices.BinarySearch(r.seen, id)
+	return seen
+}
+
+// pick keeps a among those to ask for, if there is room or one that was asked for more often.
+func (r *roll) pick(a Absent, budget int) {
+	if slices.ContainsFunc(r.asking, func(b Absent) bool { return b.ID == a.ID }) {
+		return
+	}
+	if len(r.asking) < budget {
+		r.asking = append(r.asking, a)
+		return
+	}
+	most := 0
+	for i := range r.asking {
+		if r.asking[i].Asked > r.asking[most].Asked {
+			most = i
+		}
+	}
+	if r.asking[most].Asked > a.Asked {
+		r.asking[most] = a
+	}
+}
+
+// guarded tells whether too many are missing to believe that any of them is gone: rather the answer is wrong, or our
+// right to see them has changed. A single one is no sign of that, but an answer without any shift always is. A share of
+// 1 turns the guard off.
+func (r *roll) guarded(share float64) bool {
+	if share >= 1 {
+		return false
+	}
+	return len(r.seen) == 0 || r.missing > 1 && float64(r.missing) > share*float64(r.expected)
+}
+
+// warning says that, and what to do.
+func (r *roll) warning(share float64) string {
+	return fmt.Sprintf("%d of %d shifts that should be in the window are missing, more than a share of %g: none is taken for gone; "+
+		"if they were deleted, raise GONE_SHARE for a while", r.missing, r.expected, share)
+}
+
+// ask reads the picked ones one by one. What exists goes through the stages like any other shift. It returns what is
+// to be noted, and which of them are gone. Trouble of the source ends the asking; it is none of the pass.
+func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone []int64, err error) {
+	// One that gives trouble each time must not stand before the others.
+	slices.SortStableFunc(p.roll.asking, func(a, b Absent) int { return a.Asked - b.Asked })
+	for _, a := range p.roll.asking {
+		switch {
+		case p.t.Err() != nil:
+			return nil, nil, p.t.Err()
+		case stop.Err() != nil:
+			return nil, nil, errStopped
+		}
+		p.count(Tally{LookedUp: 1})
+		note := Note{ID: a.ID, Finding: Finding{Last: Unclear, Asked: a.Asked + 1}, Wait: askAgain(a.Asked)}
+		var (
+			raw      []byte
+			ofSource error
+			other    *LayoutError
+			trouble  bool
+		)
+		err := p.stream(stop, ctx, false, func(ctx context.Context, add adder) error {
+			ofSource = p.Source.ReadOne(ctx, a.ID, func(id int64, hash uint64, b []byte) error {
+				raw = append(raw[:0], b...)
+				return add(id, hash, b)
+			})
+			return ofSource
+		})
+		switch {
+		case err == nil:
+			note.Last = p.whereabouts(raw)
+		case errors.Is(ofSource, ErrNoShift) && guarded:
+		case errors.Is(ofSource, ErrNoShift) && p.Deletes == DeletesTombstone:
+			gone = append(gone, a.ID) // the tombstone is what says so, once it is acknowledged
+		case errors.Is(ofSource, ErrNoShift):
+			if note.Last = Gone; a.Last != Gone { // else it was reported
+				gone = append(gone, a.ID)
+			}
+		case errors.Is(ofSource, ErrNotShown), errors.As(err, &other):
+		case ofSource == nil || stop.Err() != nil || p.t.Err() != nil:
+			return nil, nil, err
+		default:
+			trouble = true
+			p.notices = append(p.notices, fmt.Sprintf("shift %d is missing, and could not be looked up: %v", a.ID, err))
+		}
+		notes = append(notes, note)
+		if trouble {
+			break
+		}
+	}
+	return notes, gone, nil
+}
+
+// whereabouts tells of a shift that was not in the answer and exists whether it should have been there.
+func (p *pass) whereabouts(raw []byte) Absence {
+	var s Shift
+	switch err := p.Source.Parse(raw, &s); {
+	case err != nil:
+		return Unclear // it was set aside
+	case s.StartTime.Before(p.window.End) && s.EndTime.After(p.window.Start):
+		return Unlisted
+	}
+	return Elsewhere
+}
+
+// askAgain is the time until a shift that was asked for so many times before is asked for once more.
+func askAgain(asked int) time.Duration {
+	wait := askAgainFirst
+	for range asked {
+		if wait *= 2; wait >= askAgainLast {
+			return askAgainLast
+		}
+	}
+	return wait
+}
+
+// declare reports what is gone, and sends tombstones if that is wanted.
+func (p *pass) declare(ctx context.Context, gone []int64) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	p.gone = gone[:min(len(gone), goneNamed)]
+	p.count(Tally{Gone: len(gone)})
+	if p.Deletes != DeletesTombstone {
+		return nil
+	}
+	// Nothing is in flight now, and of none of them an intent stands.
+	room := max(0, p.PendingLimit-int(p.t.open.Load()))
+	if left := len(gone) - room; left > 0 {
+		p.count(Tally{NotCollected: left})
+		gone = gone[:room]
+	}
+	b := &batch{}
+	for _, id := range gone {
+		in := Intent{Mark: p.t.marks}
+		var err error
+		if b.buf, err = p.Encoder.Tombstone(id, b.buf, &in.Record); err != nil {
+			return fmt.Errorf("form a tombstone: %w", err)
+		}
+		b.intents = append(b.intents, in)
+	}
+	p.t.marks++
+	if err := p.intend(ctx, b); err != nil {
+		return err
+	}
+	return errors.Join(p.publish(ctx, b), p.remember(ctx, b))
+}
