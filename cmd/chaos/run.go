@@ -80,7 +80,6 @@ func try(ctx context.Context, o options, stdout io.Writer) (err error) {
 			end(err)
 		}
 	})
-	watch(r.measure)
 	err = r.strike(ctx, watch)
 	halt()
 	watchers.Wait()
@@ -103,6 +102,10 @@ func (r *run) strike(ctx context.Context, watch func(func(context.Context))) err
 		return err
 	}
 	r.out.say("two workers at work; %d shifts in step after %s", r.Shifts, seconds(took))
+	if err := r.stack.find(ctx); err != nil {
+		return err
+	}
+	watch(r.measure)
 	watch(r.churn.run)
 
 	p := newPlan(r.Seed, r.Only)
@@ -218,10 +221,10 @@ func (r *run) judgeRepeats() error {
 // of up to twice 500.
 const mostInFlight = 3000
 
-// enough tells whether the run has shown what it is to show.
+// enough is an error unless the run has shown what it is to show, for which half of the kills have to come in mid-batch.
 func (r *run) enough() error {
 	if len(r.Only) == 0 && (r.score.kills < int(r.For.Minutes()) || 2*r.score.inFlight < r.score.kills) {
-		return violated("too little was tried: %d kills, of which %d in flight, want one a minute and half of them in flight", r.score.kills, r.score.inFlight)
+		return fmt.Errorf("too little was tried: %d kills, of which %d in flight, want one a minute and half of them in flight", r.score.kills, r.score.inFlight)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -43,7 +42,7 @@ type stack struct {
 	toRegistry *road
 
 	front *httptest.Server // of the API
-	keys  string           // what the destination's keys in Redis begin with; known once a worker has held the lease
+	keys  string           // what the destination's keys in Redis begin with; known since find
 }
 
 // startStack starts all of it in dir. Close ends it.
@@ -138,28 +137,29 @@ func (s *stack) env(slot int) []string {
 
 var processID = regexp.MustCompile(`process (\d+)`)
 
-var errNoHolder = errors.New("nobody holds the lease")
-
-// holder returns the process that holds the lease.
-func (s *stack) holder(ctx context.Context) (pid int, err error) {
-	if s.keys == "" {
-		found, err := s.look.Keys(ctx, "slotsync:{*}:lease").Result()
-		if err != nil {
-			return 0, err
-		}
-		if len(found) != 1 {
-			return 0, errNoHolder
-		}
-		s.keys = strings.TrimSuffix(found[0], "lease")
+// find looks where the workers keep what they remember. One of them has to hold the lease.
+func (s *stack) find(ctx context.Context) error {
+	found, err := s.look.Keys(ctx, "slotsync:{*}:lease").Result()
+	if err != nil {
+		return fmt.Errorf("look for the lease: %w", err)
 	}
+	if len(found) != 1 {
+		return fmt.Errorf("look for the lease: there are %d", len(found))
+	}
+	s.keys = strings.TrimSuffix(found[0], "lease")
+	return nil
+}
+
+// holder returns the process that holds the lease; an error if nobody does.
+func (s *stack) holder(ctx context.Context) (pid int, err error) {
 	name, err := s.look.HGet(ctx, s.keys+"lease", "name").Result()
-	if errors.Is(err, redis.Nil) {
-		return 0, errNoHolder
+	if err != nil {
+		return 0, err
 	}
 	if m := processID.FindStringSubmatch(name); m != nil {
 		return strconv.Atoi(m[1])
 	}
-	return 0, fmt.Errorf("the holder's name, %q, tells no process: %w", name, err)
+	return 0, fmt.Errorf("the holder's name tells no process: %q", name)
 }
 
 // openIntents counts the records that are about to be published, or in doubt.
