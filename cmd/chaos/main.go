@@ -37,7 +37,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal kills, and with us all that we started
 	ctx, end := context.WithCancelCause(ctx)
 	go func() { // ends with the program
 		<-withoutGoRun()

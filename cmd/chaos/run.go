@@ -27,14 +27,11 @@ type run struct {
 	truth *truth
 	churn *churn
 	*oracle
+	flights
 	score score
 
-	flight  int // the most open intents that were seen since the last rest
-	flights sync.Mutex
-	before  struct { // the last rest
-		arrivals
-		troubles
-		expired int
+	before struct { // at the last rest
+		repeats, expired int
 	}
 }
 
@@ -66,7 +63,7 @@ func try(ctx context.Context, o options, stdout io.Writer) (err error) {
 	defer r.stack.Close()
 	r.truth = newTruth(r.stack.api, o.Seed, o.Shifts)
 	r.churn = &churn{truth: r.truth, stack: r.stack, rate: o.Rate, r: rand.New(rand.NewPCG(o.Seed, 7))}
-	r.crew = &crew{binary: binary, dir: o.Logs, env: r.stack.env, least: r.truth.least, fail: end}
+	r.crew = &crew{binary: binary, dir: o.Logs, env: r.stack.env, least: r.truth.least, fail: end, doubt: r.flights.end}
 	defer r.crew.close()
 	if r.oracle, err = newOracle(r.truth, r.stack); err != nil {
 		return err
@@ -196,30 +193,20 @@ func (r *run) twoPasses(ctx context.Context) error {
 	return err
 }
 
-// judgeRepeats compares what was repeated since the last rest with what may have been: whenever an acknowledgement was
-// lost, or its remembering, all that was in flight.
+// judgeRepeats compares what was repeated since the last rest with what may have been.
 func (r *run) judgeRepeats() error {
-	now, heard := r.arrived(), r.crew.heard()
-	repeats := now.repeats - r.before.repeats
-	events := heard.takeovers - r.before.takeovers + heard.troubled - r.before.troubled
-	r.flights.Lock()
-	flight := min(r.flight, mostInFlight)
-	r.flight = 0
-	r.flights.Unlock()
-	fair := events*flight + r.score.expired - r.before.expired
+	now := r.arrived().repeats
+	repeats, expired := now-r.before.repeats, r.score.expired-r.before.expired
+	flown, doubts := r.flights.settle()
+	r.before.repeats, r.before.expired = now, r.score.expired
 	r.score.repeats += repeats
-	r.score.fair += fair
-	r.before.arrivals, r.before.troubles, r.before.expired = now, heard, r.score.expired
-	if repeats > fair {
-		return violated("nothing that did not change is sent again: %d records were, after %d takeovers and passes in trouble with up to %d in flight",
-			repeats, events, flight)
+	r.score.fair += flown + expired
+	if repeats > flown+expired {
+		return violated("nothing that did not change is sent again: %d records were, after %d expired, and %d were in flight when acknowledgements were lost, %d times",
+			repeats, expired, flown, doubts)
 	}
 	return nil
 }
-
-// mostInFlight bounds what a worker has between publishing and remembering: a batch in each stage and one between them,
-// of up to twice 500.
-const mostInFlight = 3000
 
 // enough is an error unless the run has shown what it is to show, for which half of the kills have to come in mid-batch.
 func (r *run) enough() error {
@@ -233,9 +220,7 @@ func (r *run) enough() error {
 func (r *run) measure(ctx context.Context) {
 	for n := 0; wait(ctx, 20*time.Millisecond) == nil; n++ {
 		if open, err := r.stack.openIntents(ctx); err == nil {
-			r.flights.Lock()
-			r.flight = max(r.flight, open)
-			r.flights.Unlock()
+			r.flights.see(open)
 		}
 		if n%50 == 0 {
 			r.crew.measure()

@@ -26,6 +26,7 @@ type crew struct {
 	env    func(slot int) []string
 	least  func() int  // the fewest shifts that a whole answer can have had
 	fail   func(error) // is told of a broken promise
+	doubt  func()      // is told when a worker cannot know what became of what it had in flight
 
 	mu      sync.Mutex // guards what follows
 	slots   [slots]*worker
@@ -183,10 +184,12 @@ func (c *crew) hear(w *worker, text []byte) {
 	switch l.Msg {
 	case "took the lease":
 		c.takeovers++
+		c.doubt()
 	case "pass failed", "pass done", "pass stopped":
 		c.passes++
 		if l.Result != "ok" {
 			c.troubled++
+			c.doubt()
 		} else if least := c.least(); l.Report.Fetched < least {
 			c.fail(violated("believed a broken answer: pass %s of process %d calls itself ok with %d shifts, and the API had %d at least",
 				l.Report.Pass, w.pid, l.Report.Fetched, least))
