@@ -78,7 +78,7 @@ func (s *scene) holder() (w *worker, err error) {
 
 // burst changes many shifts at once and returns when some of that is about to be published: in the middle of a batch,
 // as far as that can be seen from outside.
-func (s *scene) burst() ([]*shift, error) {
+func (s *scene) burst() error {
 	s.changed = s.truth.pick(s.r, 300+s.r.IntN(1200))
 	linger := s.between(0, 12*time.Millisecond)
 	s.truth.edit(s.changed)
@@ -87,19 +87,28 @@ func (s *scene) burst() ([]*shift, error) {
 		open, err := s.stack.openIntents(s.ctx)
 		return err == nil && open > 0
 	})
-	if errors.Is(err, errPatience) {
-		err = nil // what the fault meets is then no batch, which is a case of its own
+	if err != nil && !errors.Is(err, errPatience) { // else the fault meets no batch, which is a case of its own
+		return err
 	}
+	return wait(s.ctx, linger)
+}
+
+// midBatch returns the holder, in the middle of a batch.
+func (s *scene) midBatch() (*worker, error) {
+	w, err := s.holder()
 	if err != nil {
 		return nil, err
 	}
-	return s.changed, wait(s.ctx, linger)
+	return w, s.burst()
 }
 
-// perhapsRevert takes the changes back while nobody can know of it, in half of all cases.
-func (s *scene) perhapsRevert(changed []*shift) {
+// revert takes back what the last burst has changed.
+func (s *scene) revert() { s.truth.revert(s.changed) }
+
+// perhapsRevert does so in half of all cases.
+func (s *scene) perhapsRevert() {
 	if s.r.IntN(2) == 0 {
-		s.truth.revert(changed)
+		s.revert()
 	}
 }
 
@@ -147,7 +156,7 @@ func (s *scene) holdRecords() (holder *worker, release undo, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := s.burst(); err != nil {
+	if err := s.burst(); err != nil {
 		return nil, nil, err
 	}
 	return holder, release, wait(s.ctx, s.between(100*time.Millisecond, 3*time.Second))

@@ -51,8 +51,8 @@ type worker struct {
 	ended chan struct{} // closed when it has
 	err   error         // how; valid once ended is closed
 
-	mu     sync.Mutex
-	doomed bool // its end was asked for
+	mu     sync.Mutex // guards doomed
+	doomed bool       // its end was asked for
 }
 
 // build makes the worker's binary from the source in the current folder.
