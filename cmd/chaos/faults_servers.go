@@ -47,7 +47,7 @@ func killBroker(s *scene) error {
 	return s.inSync()
 }
 
-// hangBrokers makes so many hang, the one that leads most among them. Two of three are an outage.
+// hangBrokers makes so many hang. Two of three are an outage.
 func hangBrokers(n int) func(s *scene) error {
 	return func(s *scene) error {
 		if err := s.burst(); err != nil {
@@ -58,7 +58,7 @@ func hangBrokers(n int) func(s *scene) error {
 			return err
 		}
 		s.perhapsRevert()
-		s.pause(5*time.Second, 25*time.Second)
+		s.pause(5*time.Second, givesUp*3/2)
 		if err := wake(); err != nil {
 			return err
 		}
@@ -91,20 +91,23 @@ func moveInOutage(s *scene) error {
 	return s.inSync()
 }
 
+// givesUp is how long a worker tries to publish a batch.
+const givesUp = 20 * time.Second
+
 // onBrokers does something to the ways from the holder to the brokers, for a while.
 func onBrokers(do func(*scene, *road) (undo, error)) func(s *scene) error {
-	return onWay(do, func(s *scene, slot int) []*road { return s.stack.toBrokers[slot] })
+	return onWay(do, givesUp*3/2, func(s *scene, slot int) []*road { return s.stack.toBrokers[slot] })
 }
 
 func onRedis(do func(*scene, *road) (undo, error)) func(s *scene) error {
-	return onWay(do, func(s *scene, slot int) []*road { return []*road{s.stack.toRedis[slot]} })
+	return onWay(do, 16*time.Second, func(s *scene, slot int) []*road { return []*road{s.stack.toRedis[slot]} })
 }
 
 func onAPI(do func(*scene, *road) (undo, error)) func(s *scene) error {
-	return onWay(do, func(s *scene, _ int) []*road { return []*road{s.stack.toAPI} })
+	return onWay(do, 10*time.Second, func(s *scene, _ int) []*road { return []*road{s.stack.toAPI} })
 }
 
-func onWay(do func(*scene, *road) (undo, error), roads func(s *scene, slot int) []*road) func(s *scene) error {
+func onWay(do func(*scene, *road) (undo, error), most time.Duration, roads func(s *scene, slot int) []*road) func(s *scene) error {
 	return func(s *scene) error {
 		w, err := s.midBatch()
 		if err != nil {
@@ -116,7 +119,7 @@ func onWay(do func(*scene, *road) (undo, error), roads func(s *scene, slot int) 
 		}
 		s.pause(0, 4*time.Second)
 		s.perhapsRevert()
-		s.pause(time.Second, 16*time.Second)
+		s.pause(time.Second, most)
 		return clear()
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -47,9 +48,13 @@ func (s *score) print(w io.Writer, took time.Duration, arrived arrivals, changed
 		}
 	}
 	fmt.Fprintln(table)
-	if broken != nil {
+	var v *violation
+	switch {
+	case errors.As(broken, &v):
 		fmt.Fprintf(table, "broken after\t%s\n", took.Round(time.Second))
-	} else {
+	case broken != nil:
+		fmt.Fprintf(table, "ended after\t%s, before its time\n", took.Round(time.Second))
+	default:
 		fmt.Fprint(table, "lost\t0\nout of order\t0\n")
 	}
 	for _, row := range []struct {
