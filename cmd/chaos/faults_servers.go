@@ -94,34 +94,52 @@ func moveInOutage(s *scene) error {
 // givesUp is how long a worker tries to publish a batch.
 const givesUp = 20 * time.Second
 
-// onBrokers does something to the ways from the holder to the brokers, for a while.
+// onBrokers does something to the ways from the holder to the brokers, in the middle of a pass.
 func onBrokers(do func(*scene, *road) (undo, error)) func(s *scene) error {
-	return onWay(do, givesUp*3/2, func(s *scene, slot int) []*road { return s.stack.toBrokers[slot] })
+	return func(s *scene) error {
+		_, clear, err := s.inPass(func(w *worker) (undo, error) {
+			return onAll(s.stack.toBrokers[w.slot], func(r *road) (undo, error) { return do(s, r) })
+		})
+		if err != nil {
+			return err
+		}
+		return s.endure(clear, givesUp*3/2)
+	}
 }
 
+// onRedis does something to the way from the holder to Redis, in the middle of a batch.
 func onRedis(do func(*scene, *road) (undo, error)) func(s *scene) error {
-	return onWay(do, 16*time.Second, func(s *scene, slot int) []*road { return []*road{s.stack.toRedis[slot]} })
-}
-
-func onAPI(do func(*scene, *road) (undo, error)) func(s *scene) error {
-	return onWay(do, 10*time.Second, func(s *scene, _ int) []*road { return []*road{s.stack.toAPI} })
-}
-
-func onWay(do func(*scene, *road) (undo, error), most time.Duration, roads func(s *scene, slot int) []*road) func(s *scene) error {
 	return func(s *scene) error {
 		w, err := s.midBatch()
 		if err != nil {
 			return err
 		}
-		clear, err := onAll(roads(s, w.slot), func(r *road) (undo, error) { return do(s, r) })
+		clear, err := do(s, s.stack.toRedis[w.slot])
 		if err != nil {
 			return err
 		}
-		s.pause(0, 4*time.Second)
-		s.perhapsRevert()
-		s.pause(time.Second, most)
-		return clear()
+		return s.endure(clear, 16*time.Second)
 	}
+}
+
+// onAPI does something to the way to the API.
+func onAPI(do func(*scene, *road) (undo, error)) func(s *scene) error {
+	return func(s *scene) error {
+		s.change()
+		clear, err := do(s, s.stack.toAPI)
+		if err != nil {
+			return err
+		}
+		return s.endure(clear, 10*time.Second)
+	}
+}
+
+// endure lets things be as they are for a while, in which the last changes may be taken back.
+func (s *scene) endure(clear undo, most time.Duration) error {
+	s.pause(0, 4*time.Second)
+	s.perhapsRevert()
+	s.pause(time.Second, most)
+	return clear()
 }
 
 func restartRedis(s *scene) error {
@@ -184,7 +202,7 @@ func expire(s *scene) error {
 // badAPI makes the API answer badly a few times.
 func badAPI(answer wiwtest.Fault) func(s *scene) error {
 	return func(s *scene) error {
-		s.truth.edit(s.truth.pick(s.r, 300))
+		s.change()
 		s.stack.api.Fail(-1, answer)
 		s.pause(2*time.Second, 8*time.Second)
 		s.stack.api.Heal()

@@ -86,7 +86,7 @@ type options struct {
 	For    time.Duration `help:"How long faults go on striking." default:"5m"`
 	Shifts int           `help:"Shifts in the window." default:"10000"`
 	Rate   int           `help:"Changes a second." default:"200"`
-	Only   []string      `help:"Only faults whose name has one of these words in it." placeholder:"WORD,..."`
+	Only   []string      `help:"Only faults whose name has one of these words in it." placeholder:"WORD"`
 	Logs   string        `help:"Folder to keep the workers' logs in. Else they are thrown away." placeholder:"PATH"`
 	List   bool          `help:"Name the faults."`
 

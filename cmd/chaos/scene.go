@@ -21,7 +21,7 @@ type scene struct {
 	score *score
 	r     *rand.Rand
 
-	changed []*shift // by the last burst
+	changed []*shift // last
 }
 
 // replaceWithin is how long it may take until another worker has the lease of a dead one.
@@ -79,18 +79,31 @@ func (s *scene) holder() (w *worker, err error) {
 // burst changes many shifts at once and returns when some of that is about to be published: in the middle of a batch,
 // as far as that can be seen from outside.
 func (s *scene) burst() error {
-	s.changed = s.truth.pick(s.r, 300+s.r.IntN(1200))
 	linger := s.between(0, 12*time.Millisecond)
+	s.change()
+	if err := s.sending(); err != nil {
+		return err
+	}
+	return wait(s.ctx, linger)
+}
+
+// change changes many shifts at once.
+func (s *scene) change() {
+	s.changed = s.truth.pick(s.r, 300+s.r.IntN(1200))
 	s.truth.edit(s.changed)
-	// A batch is on its way for some hundredths of a second. Whoever misses it has another chance with the next change.
+}
+
+// sending waits until something is about to be published. A batch is on its way for some hundredths of a second: whoever
+// misses it has another chance with the next change, and a fault that meets none is a case of its own.
+func (s *scene) sending() error {
 	err := until(s.ctx, 15*time.Second, time.Millisecond, func() bool {
 		open, err := s.stack.openIntents(s.ctx)
 		return err == nil && open > 0
 	})
-	if err != nil && !errors.Is(err, errPatience) { // else the fault meets no batch, which is a case of its own
-		return err
+	if errors.Is(err, errPatience) {
+		return nil
 	}
-	return wait(s.ctx, linger)
+	return err
 }
 
 // midBatch returns the holder, in the middle of a batch.
@@ -102,7 +115,7 @@ func (s *scene) midBatch() (*worker, error) {
 	return w, s.burst()
 }
 
-// revert takes back what the last burst has changed.
+// revert takes back what was changed last.
 func (s *scene) revert() { s.truth.revert(s.changed) }
 
 // perhapsRevert does so in half of all cases.
@@ -147,16 +160,42 @@ func (s *scene) replaced(dead *worker) error {
 	return err
 }
 
-// holdRecords makes what the holder sends to the brokers stay on its way, with records of a burst among it.
-func (s *scene) holdRecords() (holder *worker, release undo, err error) {
-	if holder, err = s.holder(); err != nil {
-		return nil, nil, err
-	}
-	release, err = onAll(s.stack.toBrokers[holder.slot], func(r *road) (undo, error) { return r.delay(there, time.Hour) })
+// inPass changes many shifts and does something when the holder asks the API for them: when it has found all well with
+// the brokers, and has sent them nothing yet. It returns when some of the changes are about to be published.
+func (s *scene) inPass(do func(holder *worker) (undo, error)) (*worker, undo, error) {
+	w, err := s.holder()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.burst(); err != nil {
+	type deed struct {
+		undo undo
+		err  error
+	}
+	done := make(chan deed, 1)
+	s.change()
+	s.stack.asked.set(func() {
+		u, err := do(w)
+		done <- deed{u, err}
+	})
+	select {
+	case d := <-done:
+		if d.err != nil {
+			return nil, nil, d.err
+		}
+		return w, d.undo, s.sending()
+	case <-time.After(recoverWithin):
+		return nil, nil, violated("a worker hangs: the API was not asked within %s", recoverWithin)
+	case <-s.ctx.Done():
+		return nil, nil, context.Cause(s.ctx)
+	}
+}
+
+// holdRecords makes what the holder sends to the brokers stay on its way, with records of a burst among it.
+func (s *scene) holdRecords() (holder *worker, release undo, err error) {
+	holder, release, err = s.inPass(func(w *worker) (undo, error) {
+		return onAll(s.stack.toBrokers[w.slot], func(r *road) (undo, error) { return r.delay(there, time.Hour) })
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	return holder, release, wait(s.ctx, s.between(100*time.Millisecond, 3*time.Second))

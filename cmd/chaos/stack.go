@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,6 +43,7 @@ type stack struct {
 	toRegistry *road
 
 	front *httptest.Server // of the API
+	asked hook             // called before the API answers
 	keys  string           // what the destination's keys in Redis begin with; known since find
 }
 
@@ -62,6 +64,7 @@ func startStack(ctx context.Context, dir, jars string, out *narrator) (s *stack,
 	})
 	s.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.api.Forget() // it notes all that it is asked
+		s.asked.call()
 		s.api.ServeHTTP(w, r)
 	}))
 	if s.toAPI, err = newRoad(s.front.Listener.Addr().String()); err != nil {
@@ -130,6 +133,28 @@ func (s *stack) env(slot int) []string {
 		"KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_TOPIC_NAME=" + topic,
 		"SCHEMA_REGISTRY_URL=http://" + s.toRegistry.Addr(), "REDIS_URL=redis://" + s.toRedis[slot].Addr(),
 		"LOG_FORMAT=json",
+	}
+}
+
+// hook is something to be done once.
+type hook struct {
+	mu sync.Mutex // guards do
+	do func()
+}
+
+func (h *hook) set(do func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.do = do
+}
+
+func (h *hook) call() {
+	h.mu.Lock()
+	do := h.do
+	h.do = nil
+	h.mu.Unlock()
+	if do != nil {
+		do()
 	}
 }
 
