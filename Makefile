@@ -3,8 +3,10 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 IMAGE       ?= slotsync
+CHAOS_FOR   ?= 2h
+CHAOS       ?=
 
-.PHONY: help demo test check bench fuzz stack stack-down test-stack build image
+.PHONY: help demo test check bench fuzz stack stack-down test-stack chaos chaos-proof build image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,12 @@ stack-down: ## ends what make stack started
 test-stack: ## all tests, and those against a stack of their own, which must not be missing (needs what .ci/run installs)
 	@SLOTSYNC_TEST_STACK=1 deploy/stack/stack run \
 		go test -count=1 ./...
+
+chaos: ## the worker while everything around it fails, for CHAOS_FOR (2h); CHAOS='--seed 7' strikes as before (needs what make stack needs)
+	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars go run ./cmd/chaos --for $(CHAOS_FOR) $(CHAOS)
+
+chaos-proof: ## breaks the worker in each of the ways of cmd/chaos/testdata/broken, and wants make chaos to notice
+	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars cmd/chaos/prove
 
 build: ## bin/slotsync
 	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync

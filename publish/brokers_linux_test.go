@@ -21,14 +21,14 @@ import (
 
 // The promise on a cluster that loses and finds its parts. It takes some three minutes and a gigabyte.
 func TestNothingIsLostReorderedOrRepeatedOnRealBrokers(t *testing.T) {
-	b := startBrokers(t, fromStack(t, "SLOTSYNC_TEST_KAFKA_JARS"))
+	b := startBrokers(t)
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "scenario\trecords\tseconds\ta second\tretries\tunknown\tunsent\trepeats\tepochs\t\n")
 	var all figures
 	for _, c := range []struct {
 		name    string
-		fault   func(t *testing.T, b *brokers, s *stream)
+		fault   func(t *testing.T, b *publishtest.Brokers, s *stream)
 		reached func(f figures) bool // the fault was felt
 	}{
 		{"rolling restart", rollingRestart, func(f figures) bool { return f.retries > 0 }},
@@ -38,13 +38,13 @@ func TestNothingIsLostReorderedOrRepeatedOnRealBrokers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			topic := strings.ReplaceAll(c.name, " ", "-")
-			b.create(t, topic)
+			must(t, b.CreateTopic(t.Context(), topic))
 			s := startStream(t, b, topic)
 			s.more(t, 10_000)
 			c.fault(t, b, s)
 			s.more(t, 20_000)
 			s.finish(t)
-			b.inSync(t, topic, replicas)
+			must(t, b.InSync(t.Context(), topic, len(b.Nodes)))
 			f := s.compare(t, b)
 			if t.Failed() {
 				return
@@ -71,39 +71,63 @@ func TestNothingIsLostReorderedOrRepeatedOnRealBrokers(t *testing.T) {
 	t.Logf("outcomes past the limit of %s:\n%s", passLimit, table.String())
 }
 
+// startBrokers starts a cluster that ends with the test.
+func startBrokers(t *testing.T) *publishtest.Brokers {
+	t.Helper()
+	b, err := publishtest.StartBrokers(t.Context(), t.TempDir(), fromStack(t, "SLOTSYNC_TEST_KAFKA_JARS"))
+	must(t, err)
+	t.Cleanup(func() {
+		b.Close()
+		for i, n := range b.Nodes {
+			if t.Failed() {
+				t.Logf("the last errors of broker %d:\n%s", i+1, n.LastWords())
+			}
+		}
+	})
+	return b
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // rollingRestart stops and starts each broker, as an update does.
-func rollingRestart(t *testing.T, b *brokers, s *stream) {
-	for _, n := range b.nodes {
-		n.stop(t)
-		b.inSync(t, s.topic, replicas-1) // else who is asked next may not know yet that it was away
-		n.start(t)
-		b.inSync(t, s.topic, replicas)
+func rollingRestart(t *testing.T, b *publishtest.Brokers, s *stream) {
+	for _, n := range b.Nodes {
+		must(t, n.Stop())
+		must(t, b.InSync(t.Context(), s.topic, len(b.Nodes)-1)) // else who is asked next may not know yet that it was away
+		must(t, n.Start())
+		must(t, b.InSync(t.Context(), s.topic, len(b.Nodes)))
 	}
 }
 
 // tooFewInSync leaves one broker, which is less than min.insync.replicas, and then brings the others back.
-func tooFewInSync(t *testing.T, b *brokers, s *stream) {
-	b.nodes[2].stop(t)
-	b.inSync(t, s.topic, replicas-1)
-	b.nodes[1].stop(t)
+func tooFewInSync(t *testing.T, b *publishtest.Brokers, s *stream) {
+	must(t, b.Nodes[2].Stop())
+	must(t, b.InSync(t.Context(), s.topic, len(b.Nodes)-1))
+	must(t, b.Nodes[1].Stop())
 	s.waitFor(t, "records that are not taken", func(f figures) bool { return f.unknown+f.unsent > 0 })
-	b.nodes[1].start(t)
-	b.nodes[2].start(t)
-	b.inSync(t, s.topic, replicas)
+	must(t, b.Nodes[1].Start())
+	must(t, b.Nodes[2].Start())
+	must(t, b.InSync(t.Context(), s.topic, len(b.Nodes)))
 }
 
 // brokerHangs pauses a broker for longer than the others wait for it, so that what it leads goes to them. It still has
 // what was sent to it when it wakes up.
-func brokerHangs(t *testing.T, b *brokers, s *stream) {
-	n := b.leads(t, s.topic)
-	n.signal(t, syscall.SIGSTOP)
+func brokerHangs(t *testing.T, b *publishtest.Brokers, s *stream) {
+	n, err := b.Leader(t.Context(), s.topic)
+	must(t, err)
+	must(t, n.Signal(syscall.SIGSTOP))
 	s.waitFor(t, "unknown outcomes", func(f figures) bool { return f.unknown > 0 })
 	s.more(t, 10_000) // which others lead by now
-	n.signal(t, syscall.SIGCONT)
+	must(t, n.Signal(syscall.SIGCONT))
 }
 
 // takenOver holds back what the worker sends, has another one take over and write, and then lets go: too late.
-func takenOver(t *testing.T, b *brokers, s *stream) {
+func takenOver(t *testing.T, b *publishtest.Brokers, s *stream) {
 	held := s.first.proxy.Catch(publishtest.Request, produceAPI, 1000)
 	s.waitFor(t, "unknown outcomes", func(f figures) bool { return f.unknown > 0 })
 
@@ -133,7 +157,7 @@ type stream struct {
 	began, end  time.Time
 }
 
-func startStream(t *testing.T, b *brokers, topic string) *stream {
+func startStream(t *testing.T, b *publishtest.Brokers, topic string) *stream {
 	t.Helper()
 	s := &stream{topic: topic, began: time.Now(), ledger: &ledger{
 		topic: topic, newest: map[int]int{}, open: map[int]bool{}, fates: map[version]fate{}, sent: map[sequence]bool{},
@@ -165,9 +189,9 @@ func (s *stream) finish(t *testing.T) {
 }
 
 // compare reads the topic and returns what was counted.
-func (s *stream) compare(t *testing.T, b *brokers) figures {
+func (s *stream) compare(t *testing.T, b *publishtest.Brokers) figures {
 	t.Helper()
-	messages, err := publishtest.ReadAll(t.Context(), b.addrs, s.topic)
+	messages, err := publishtest.ReadAll(t.Context(), b.Addrs, s.topic)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,11 +423,11 @@ type worker struct {
 	err      error // valid once done is closed
 }
 
-func newWorker(t *testing.T, b *brokers, l *ledger, name string) *worker {
+func newWorker(t *testing.T, b *publishtest.Brokers, l *ledger, name string) *worker {
 	t.Helper()
 	w := &worker{name: name, ledger: l, proxy: publishtest.NewProxy(), finish: make(chan struct{}), done: make(chan struct{})}
 	var err error
-	w.producer, err = publish.NewKafka(b.addrs, l.topic, publish.KafkaOptions{
+	w.producer, err = publish.NewKafka(b.Addrs, l.topic, publish.KafkaOptions{
 		TransactionalID: "slotsync-" + l.topic, Dial: w.proxy.Dial, Attempt: 2 * time.Second, Limit: passLimit,
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ func besides() []string {
 	}
 }
 
-// doubles are packages that stand in for the world. Only tests and the demo may know them.
+// doubles are packages that stand in for the world. Only tests, the demo and the fault suite may know them.
 func doubles() []string {
 	return []string{
 		module + "/wiw/wiwtest", module + "/publish/publishtest", module + "/cache/cachetest",
@@ -99,7 +99,7 @@ func complaints(name, source string) []string {
 	room, _, _ := strings.Cut(name, "/")
 	folder := path.Base(path.Dir(name))
 	test := strings.HasSuffix(name, "_test.go") || folder == "wiwtest" || folder == "publishtest" || folder == "cachetest"
-	production := !test && !strings.HasPrefix(name, "cmd/mini/")
+	production := !test && !strings.HasPrefix(name, "cmd/mini/") && !strings.HasPrefix(name, "cmd/chaos/")
 
 	local := map[string]string{} // the name of a package in this file, to its path
 	for _, spec := range file.Imports {
@@ -128,7 +128,7 @@ func complaints(name, source string) []string {
 			complain("imports our sync without calling it shiftsync")
 		}
 		if production && slices.ContainsFunc(doubles(), func(double string) bool { return within(target, double) }) {
-			complain("imports %s, which is for tests and the demo", target)
+			complain("imports %s, which is for tests, the demo and the fault suite", target)
 		}
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -179,6 +179,7 @@ func TestTreeComplains(t *testing.T) {
 		{"fakes are not for production", "cmd/slotsync/a.go", `"github.com/slotsync/slotsync/wiw/wiwtest"`, "", 1},
 		{"fakes are for tests", "wiw/a_test.go", `"github.com/slotsync/slotsync/wiw/wiwtest"`, "", 0},
 		{"fakes are for the demo", "cmd/mini/a.go", `"github.com/alicebob/miniredis/v2"; "github.com/twmb/franz-go/pkg/kfake"`, "", 0},
+		{"fakes are for the fault suite", "cmd/chaos/a.go", `"github.com/slotsync/slotsync/wiw/wiwtest"; "github.com/twmb/franz-go/pkg/kgo"`, "", 0},
 		{"fakes may use fakes", "publish/publishtest/a.go", `"github.com/twmb/franz-go/pkg/sr/srfake"`, "", 0},
 		{"an embedded Redis is not for production", "cache/a.go", `"github.com/alicebob/miniredis/v2"`, "", 1},
 		{"an embedded broker is not for production", "publish/a.go", `"github.com/twmb/franz-go/pkg/kfake"`, "", 1},

@@ -1,0 +1,233 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"github.com/slotsync/slotsync/cache/cachetest"
+	"github.com/slotsync/slotsync/publish/publishtest"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
+)
+
+const (
+	topic = "shifts"
+	token = "sEcReT-session-token" // what no log may hold
+
+	slots = 3 // for workers, each with roads of its own to Redis and to the brokers
+)
+
+// stack is what surrounds the workers: a real Redis and three real brokers; an API and a registry inside this process;
+// and the roads to all of them. The harness itself goes past the roads.
+type stack struct {
+	redis    *cachetest.Server
+	look     *redis.Client // at what Redis holds
+	brokers  *publishtest.Brokers
+	api      *wiwtest.Server
+	registry *srfake.Registry
+
+	toRedis    [slots]*road
+	toBrokers  [slots][]*road // one a broker
+	toAPI      *road
+	toRegistry *road
+
+	front *httptest.Server // of the API
+	asked hook             // called before the API answers
+	keys  string           // what the destination's keys in Redis begin with; known since find
+}
+
+// startStack starts all of it in dir. Close ends it.
+func startStack(ctx context.Context, dir, jars string, out *narrator) (s *stack, err error) {
+	s = &stack{api: wiwtest.New(wiwtest.Options{Token: token, Plain: true}), registry: srfake.New()}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.redis, err = cachetest.Start(dir, "--appendfsync", "always"); err != nil { // what it acknowledged survives kill -9
+		return s, err
+	}
+	s.look = redis.NewClient(&redis.Options{
+		Addr: s.redis.Addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, DisableIdentity: true,
+		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second,
+	})
+	s.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.api.Forget() // it notes all that it is asked
+		s.asked.call()
+		s.api.ServeHTTP(w, r)
+	}))
+	if s.toAPI, err = newRoad(s.front.Listener.Addr().String()); err != nil {
+		return s, err
+	}
+	if s.toRegistry, err = newRoad(strings.TrimPrefix(s.registry.URL(), "http://")); err != nil {
+		return s, err
+	}
+	var fronts []publishtest.Front
+	for slot := range slots {
+		if s.toRedis[slot], err = newRoad(s.redis.Addr); err != nil {
+			return s, err
+		}
+		fronts = append(fronts, func(_ int, behind string) (string, error) {
+			r, err := newRoad(behind)
+			if err != nil {
+				return "", err
+			}
+			s.toBrokers[slot] = append(s.toBrokers[slot], r)
+			return r.Addr(), nil
+		})
+	}
+	out.say("starting three brokers")
+	if s.brokers, err = publishtest.StartBrokers(ctx, dir, jars, fronts...); err != nil {
+		return s, err
+	}
+	return s, s.brokers.CreateTopic(ctx, topic)
+}
+
+// Close ends all of it.
+func (s *stack) Close() {
+	roads := []*road{s.toAPI, s.toRegistry}
+	for slot := range slots {
+		roads = append(append(roads, s.toRedis[slot]), s.toBrokers[slot]...)
+	}
+	for _, r := range roads {
+		if r != nil {
+			r.Close()
+		}
+	}
+	if s.front != nil {
+		s.front.CloseClientConnections()
+		s.front.Close()
+	}
+	s.registry.Close()
+	if s.brokers != nil {
+		s.brokers.Close()
+	}
+	if s.look != nil {
+		_ = s.look.Close()
+	}
+	if s.redis != nil {
+		s.redis.Close()
+	}
+}
+
+// env are the settings with which the worker of a slot finds its roads.
+func (s *stack) env(slot int) []string {
+	var brokers []string
+	for _, r := range s.toBrokers[slot] {
+		brokers = append(brokers, r.Addr())
+	}
+	return []string{
+		"WIW_URL=http://" + s.toAPI.Addr(), "WIW_KEY=" + token, "WIW_INCLUDE=open,unpublished", "WIW_RATE=6000", "WIW_TIMEOUT=5s",
+		"SYNC_DAYS_PRIOR=1", "SYNC_DAYS_AHEAD=2", "SYNC_SLEEP_PERIOD_SECONDS=1", "SYNC_DELETES=off", // who left the window is not asked for
+		"KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_TOPIC_NAME=" + topic,
+		"SCHEMA_REGISTRY_URL=http://" + s.toRegistry.Addr(), "REDIS_URL=redis://" + s.toRedis[slot].Addr(),
+		"LOG_FORMAT=json",
+	}
+}
+
+// hook is something to be done once.
+type hook struct {
+	mu sync.Mutex // guards do
+	do func()
+}
+
+func (h *hook) set(do func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.do = do
+}
+
+func (h *hook) call() {
+	h.mu.Lock()
+	do := h.do
+	h.do = nil
+	h.mu.Unlock()
+	if do != nil {
+		do()
+	}
+}
+
+// What the harness reads in Redis is how the worker lays things out there, and the only thing that it knows of its inside.
+
+var processID = regexp.MustCompile(`process (\d+)`)
+
+// find looks where the workers keep what they remember. One of them has to hold the lease.
+func (s *stack) find(ctx context.Context) error {
+	found, err := s.look.Keys(ctx, "slotsync:{*}:lease").Result()
+	if err != nil {
+		return fmt.Errorf("look for the lease: %w", err)
+	}
+	if len(found) != 1 {
+		return fmt.Errorf("look for the lease: there are %d", len(found))
+	}
+	s.keys = strings.TrimSuffix(found[0], "lease")
+	return nil
+}
+
+// holder returns the process that holds the lease; an error if nobody does.
+func (s *stack) holder(ctx context.Context) (pid int, err error) {
+	name, err := s.look.HGet(ctx, s.keys+"lease", "name").Result()
+	if err != nil {
+		return 0, err
+	}
+	if m := processID.FindStringSubmatch(name); m != nil {
+		return strconv.Atoi(m[1])
+	}
+	return 0, fmt.Errorf("the holder's name tells no process: %q", name)
+}
+
+// openIntents counts the records that are about to be published, or in doubt.
+func (s *stack) openIntents(ctx context.Context) (int, error) {
+	n, err := s.look.HLen(ctx, s.keys+"intents").Result()
+	return int(n), err
+}
+
+// intended returns the labels of those versions of the shifts whose intents stand.
+func (s *stack) intended(ctx context.Context, ids []int64) (map[int64]label, error) {
+	fields := make([]string, len(ids))
+	for i, id := range ids {
+		fields[i] = strconv.FormatInt(id, 10)
+	}
+	values, err := s.look.HMGet(ctx, s.keys+"intents", fields...).Result()
+	if err != nil {
+		return nil, err
+	}
+	labels := map[int64]label{}
+	for i, v := range values {
+		if text, ok := v.(string); ok {
+			if l, ok := labelIn(text); ok {
+				labels[ids[i]] = l
+			}
+		}
+	}
+	return labels, nil
+}
+
+// forget drops what is remembered of up to n shifts, as their expiry would, and returns of how many.
+func (s *stack) forget(ctx context.Context, n int) (int, error) {
+	fields, err := s.look.HRandField(ctx, s.keys+"shifts", n).Result()
+	if err != nil || len(fields) == 0 {
+		return 0, err
+	}
+	forgotten, err := s.look.HDel(ctx, s.keys+"shifts", fields...).Result()
+	return int(forgotten), err
+}
+
+// fill makes Redis refuse whatever needs memory.
+func (s *stack) fill(ctx context.Context) (undo, error) {
+	if err := s.look.ConfigSet(ctx, "maxmemory", "1mb").Err(); err != nil {
+		return nil, err
+	}
+	return func() error { return s.look.ConfigSet(context.WithoutCancel(ctx), "maxmemory", "0").Err() }, nil
+}
