@@ -29,7 +29,7 @@ func timed(tb testing.TB, r *cache.Redis, id int64, start, end time.Time) {
 func bury(tb testing.TB, r *cache.Redis, id int64) {
 	tb.Helper()
 	in := intent(id, 1000, 1)
-	in.Value, in.Version = nil, shiftsync.Version{Fingerprint: shiftsync.FingerprintOf(nil), Schema: 9}
+	in.Value, in.Version = nil, shiftsync.Version{Fingerprint: shiftsync.FingerprintOf(nil), Schema: 9, StartTime: window.Start, EndTime: window.End}
 	intend(tb, r, in)
 	remember(tb, r, shiftsync.Settled{ID: id, Mark: 1000, Version: in.Version, Partition: 3, Offset: 7})
 }

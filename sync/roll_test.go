@@ -509,6 +509,18 @@ func TestAPreviewTellsWhoIsMissing(t *testing.T) {
 		if after := w.snapshot(); after != before {
 			t.Errorf("it wrote:\n%s\nwas\n%s", after, before)
 		}
+		told = nil
+		w.say = []shiftJSON{{ID: 4, Content: "B@4"}, {ID: 4, Content: "A@5"}} // what was held back decides nothing
+		_, err = i.worker().Preview(t.Context(), func(p shiftsync.Plan) error {
+			if p.Why != shiftsync.WhyMissing {
+				told = append(told, fmt.Sprint(p.ID, " ", p.Why))
+			}
+			return nil
+		})
+		if err != nil || !slices.Equal(told, want[:1]) {
+			t.Errorf("of an older version and the known one it tells %v, %v", told, err)
+		}
+		w.say = nil
 		clear(w.api)
 		if rep, err = i.worker().Preview(t.Context(), func(shiftsync.Plan) error { return nil }); err != nil || len(rep.Notices) != 1 {
 			t.Errorf("of an empty answer: %q, %v", rep.Notices, err)
