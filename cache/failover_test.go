@@ -5,6 +5,7 @@ package cache_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,6 +157,47 @@ func TestTroubleWithSentinelsNamesTheirSettings(t *testing.T) {
 		}
 		client.Close()
 	}
+}
+
+func TestASentinelsPasswordMayChange(t *testing.T) {
+	fromStack(t, "SLOTSYNC_TEST_REDIS") // whoever has a stack has what it takes to start one more
+	master, err := cachetest.Start(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(master.Close)
+	sentinels, err := cachetest.StartSentinels(t.TempDir(), master, 1, "--requirepass", "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sentinels.Close)
+	var password atomic.Value
+	password.Store("old")
+	r := cache.New(dial(t, cache.Config{URL: "redis://nowhere", Sentinel: cache.Sentinel{
+		Master: cachetest.MasterName, Addrs: sentinels.Addrs(),
+		Password: func() (string, error) { return password.Load().(string), nil },
+	}}), "d")
+	acquire(t, r, worker)
+
+	hangUp := func() { // on the client, by Sentinel and server
+		t.Helper()
+		c := sentinels[0].Client()
+		defer c.Close()
+		for _, do := range [][]any{{"acl", "setuser", "default", "resetpass", ">new"}, {"client", "kill", "type", "normal"}, {"client", "kill", "type", "pubsub"}} {
+			if err := c.Do(t.Context(), do...).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := master.Do(t.Context(), "client", "kill", "type", "normal"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	if _, err := r.Acquire(t.Context(), worker, ttl); !strings.Contains(text(err), "REDIS_SENTINEL_PASSWORD") {
+		t.Errorf("got %v, want a refusal that names the setting", err)
+	}
+	password.Store("new")
+	acquire(t, r, worker)
 }
 
 func always(password string) func() (string, error) {

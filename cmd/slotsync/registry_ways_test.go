@@ -12,26 +12,43 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/slotsync/slotsync/cmd/mini/world"
 )
 
-// front is a server with TLS before a registry, as a gateway stands there: it may want a certificate and a login, and has
-// the registry below a path.
-func front(t *testing.T, registry string, p papers, clients *x509.CertPool, below string) *httptest.Server {
+// gateway is a server with TLS before a registry: it may want a certificate and a login, and has the registry below a path.
+type gateway struct {
+	*httptest.Server
+	shows atomic.Pointer[tls.Config]
+}
+
+// show makes the gateway speak TLS with these papers, and, if there are clients, with theirs.
+func (g *gateway) show(t *testing.T, p papers, clients *x509.CertPool) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(p.cert, p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if clients != nil {
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, clients
+	}
+	g.shows.Store(config)
+}
+
+func front(t *testing.T, registry string, p papers, clients *x509.CertPool, below string) *gateway {
 	t.Helper()
 	at, err := url.Parse(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.LoadX509KeyPair(p.cert, p.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := &gateway{}
+	g.show(t, p, clients)
 	pass := http.StripPrefix(below, httputil.NewSingleHostReverseProxy(at))
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch shown := r.Header.Get("Authorization"); {
 		case !strings.HasPrefix(r.URL.Path, below+"/"):
 			http.NotFound(w, r)
@@ -44,14 +61,11 @@ func front(t *testing.T, registry string, p papers, clients *x509.CertPool, belo
 			pass.ServeHTTP(w, r)
 		}
 	}))
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // that handshakes go wrong is expected
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	if clients != nil {
-		s.TLS.ClientAuth, s.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients
-	}
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s
+	g.Config.ErrorLog = log.New(io.Discard, "", 0) // that handshakes go wrong is expected
+	g.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.shows.Load(), nil }}
+	g.StartTLS()
+	t.Cleanup(g.Close)
+	return g
 }
 
 // pool holds the authority's certificate.
@@ -106,7 +120,9 @@ func TestTheRegistryIsReachedInEachWay(t *testing.T) {
 		test(t, w, w.Registry.URL())
 	})
 	t.Run("real", func(t *testing.T) {
-		test(t, start(t, world.Options{Shifts: 10, Partitions: 2}), fromStack(t, "SLOTSYNC_TEST_REGISTRY"))
+		s := servers{registry: fromStack(t, "SLOTSYNC_TEST_REGISTRY")}
+		s.forget(t, world.Topic+"-key", world.Topic+"-value")
+		test(t, start(t, world.Options{Shifts: 10, Partitions: 2}), s.registry)
 	})
 }
 

@@ -72,17 +72,27 @@ func (s servers) empty(t *testing.T, topic string, subjects ...string) {
 		if err := publishtest.DeleteTopic(ctx, s.brokers, topic); err != nil {
 			t.Error(err)
 		}
-		registry := s.registryClient(t)
+		if err := s.redisClient(t).FlushDB(ctx).Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	forget()
+	t.Cleanup(forget)
+	s.forget(t, subjects...)
+}
+
+// forget deletes subjects, now and after the test.
+func (s servers) forget(t *testing.T, subjects ...string) {
+	t.Helper()
+	registry := s.registryClient(t)
+	forget := func() {
 		for _, subject := range subjects {
 			for _, how := range []sr.DeleteHow{sr.SoftDelete, sr.HardDelete} {
 				var refused *sr.ResponseError
-				if _, err := registry.DeleteSubject(ctx, subject, how); err != nil && !(errors.As(err, &refused) && refused.StatusCode == 404) {
+				if _, err := registry.DeleteSubject(context.WithoutCancel(t.Context()), subject, how); err != nil && !(errors.As(err, &refused) && refused.StatusCode == 404) {
 					t.Errorf("delete subject %s: %v", subject, err)
 				}
 			}
-		}
-		if err := s.redisClient(t).FlushDB(ctx).Err(); err != nil {
-			t.Error(err)
 		}
 	}
 	forget()
