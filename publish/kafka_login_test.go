@@ -335,7 +335,7 @@ func TestATokenServesForHalfOfItsLife(t *testing.T) {
 			wait time.Duration
 			want string
 		}{{0, "token-1"}, {4 * time.Minute, "token-1"}, {2 * time.Minute, "token-2"}, {4 * time.Minute, "token-2"}} {
-			time.Sleep(c.wait)
+			<-time.After(c.wait)
 			if got, err := publish.TokenOf(t.Context(), login, "kafka"); err != nil || got != c.want {
 				t.Errorf("after %s more: got %q, %v, want %q", c.wait, got, err, c.want)
 			}
