@@ -142,7 +142,7 @@ func greet(c *protocol.Conn) ([]apiversions.ApiKeyResponse, error) {
 func (l *Login) failed(err error) error {
 	var network net.Error
 	passes := errors.Is(err, context.Canceled) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errUnavailable)
-	text := fmt.Sprintf("login with %s: %s", l.mechanism, err)
+	text := fmt.Sprintf("login with %s: %s", l.mechanism, strings.ReplaceAll(err.Error(), "\n", " "))
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // else it would be taken for a broker that does not answer
 	}

@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -149,6 +150,34 @@ func TestALoginThatIsRefusedLaterEndsAPublishAtOnceAndUnsent(t *testing.T) {
 	}
 	if got := outcomes[0].Fate; got != shiftsync.Unsent {
 		t.Errorf("got fate %v, want unsent", got)
+	}
+}
+
+// The library makes -1 of all that goes wrong on the way to one of several brokers.
+func TestAnAdvertisedNameThatIsNotInTheCertificateIsSaid(t *testing.T) {
+	t.Parallel()
+	known := httptest.NewTLSServer(http.NotFoundHandler()) // lends its certificate, which is for 127.0.0.1 and example.com
+	defer known.Close()
+	trusting := known.Client().Transport.(*http.Transport).TLSClientConfig
+	c, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.TLS(&tls.Config{Certificates: known.TLS.Certificates}), kfake.SeedTopics(4, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	addrs := c.ListenAddrs()
+	k, err := publish.NewKafka(addrs[:1], topic, publish.KafkaOptions{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		name := map[string]string{addrs[0]: "example.com", addrs[1]: "elsewhere.example"}[address]
+		return (&tls.Dialer{Config: &tls.Config{RootCAs: trusting.RootCAs, ServerName: name}}).DialContext(ctx, network, address)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	began := time.Now()
+	_, err = k.Topic(t.Context())
+	wantSaid(t, err, "log end of partition ", " at "+addrs[1], "not elsewhere.example")
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -309,14 +308,3 @@ func (i *idp) token(audience string) string {
 }
 
 func coded(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// silentPort is an address where connections are taken and nothing is ever said.
-func silentPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l.Addr().String() // the kernel takes them
-}

@@ -58,30 +58,28 @@ func (c *config) kafkaLogin() (*publish.Login, error) {
 	case "AWS_MSK_IAM":
 		return publish.AWSLogin(k.AWSRegion), nil
 	case "OAUTHBEARER":
-		o := publish.OAuth{
+		return publish.OAuthLogin(publish.OAuth{
 			TokenURL: k.TokenURL.Reveal(), ClientID: k.ClientID, Secret: k.Secret.Fresh,
 			Scopes: strings.Fields(k.Scope), Extensions: k.Extensions,
-		}
-		if k.TokenCA.given() {
-			t := http.DefaultTransport.(*http.Transport).Clone()
-			dial := c.tokenTLS().dial
-			t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-				return dial(ctx, network, address)
-			}
-			o.HTTP = &http.Client{Transport: t}
-		}
-		return publish.OAuthLogin(o), nil
+			HTTP: c.tokenClient(),
+		}), nil
 	}
 	return publish.PasswordLogin(k.Mechanism, k.Username, k.Password.Fresh)
 }
 
-// tokenTransport keeps no connection: a token is asked for every few minutes at most.
-func (c *config) tokenTransport() *http.Transport {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
-	t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return c.tokenTLS().dial(ctx, network, address)
+// tokenClient keeps no connection, since a token is asked for every few minutes at most, and takes the secret nowhere
+// but to the token endpoint.
+func (c *config) tokenClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:             http.ProxyFromEnvironment,
+			DisableKeepAlives: true,
+			DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return c.tokenTLS().dial(ctx, network, address)
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return t
 }
 
 func (c *config) tokenTLS() tlsFiles {

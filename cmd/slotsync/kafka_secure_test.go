@@ -5,6 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +177,51 @@ func TestEveryCommandComesInTheSameWay(t *testing.T) {
 		out, log, code := call(t, w, settings, args...)
 		if code != 1 || !strings.Contains(out+log, "refused the login with SCRAM-SHA-512: look at KAFKA_USERNAME and KAFKA_PASSWORD") || strings.Contains(out+log, "hush") {
 			t.Errorf("%s: got exit %d\n%s%s", args, code, out, log)
+		}
+	}
+}
+
+func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	idp := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/moved" {
+			http.Redirect(w, r, "/token", http.StatusTemporaryRedirect)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"a-token","expires_in":600}`)
+	}))
+	idp.TLS = &tls.Config{Certificates: []tls.Certificate{pairFor(t, a, tomorrow(), "127.0.0.1")}}
+	idp.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
+	idp.StartTLS()
+	t.Cleanup(idp.Close)
+	w := start(t, world.Options{Shifts: 20})
+	// The embedded broker does not know the mechanism.
+	for _, key := range []kmsg.Key{kmsg.SASLHandshake, kmsg.SASLAuthenticate} {
+		w.Kafka.ControlKey(key.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			w.Kafka.KeepControl()
+			if login, is := req.(*kmsg.SASLAuthenticateRequest); is && !strings.Contains(string(login.SASLAuthBytes), "auth=Bearer a-token") {
+				return nil, errors.New("another token"), true
+			}
+			return req.ResponseKind(), nil, true
+		})
+	}
+	for _, c := range []struct {
+		claim, path, ca string
+		says            string
+	}{
+		{"its authority", "/token", read(t, a.path), ""},
+		{"an unknown authority", "/token", "", "KAFKA_SASL_OAUTHBEARER_TLS_CA"},
+		{"a redirect, which would take the secret elsewhere", "/moved", read(t, a.path), "gives no token (307 Temporary Redirect)"},
+	} {
+		settings := env{
+			"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": idp.URL + c.path,
+			"KAFKA_SASL_OAUTHBEARER_CLIENT_ID": "id", "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": "hush-hush",
+			"KAFKA_SASL_OAUTHBEARER_TLS_CA": c.ca,
+		}
+		_, code, log := once(t, w, settings)
+		if (code == 0) != (c.says == "") || !strings.Contains(log, c.says) {
+			t.Errorf("%s: got exit %d, want %q in\n%s", c.claim, code, c.says, log)
 		}
 	}
 }
