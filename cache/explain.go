@@ -71,6 +71,7 @@ func advice(client Client, err error) string {
 	var network net.Error
 	var plain tls.RecordHeaderError
 	var certificate *tls.CertificateVerificationError
+	var alert *net.OpError
 	switch says := func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }; {
 	case errors.Is(err, context.Canceled):
 		return "" // our own doing
@@ -104,8 +105,8 @@ func advice(client Client, err error) string {
 		return "Redis cannot write to its disk: its log says why"
 	case redis.IsMaxClientsError(err):
 		return "raise its maxclients"
-	case errors.As(err, &plain), errors.As(err, &certificate):
-		return "does it speak TLS, as the rediss:// of REDIS_HOST says, with a certificate for this name from an authority that is known here?"
+	case errors.As(err, &plain), errors.As(err, &certificate), errors.As(err, &alert) && alert.Op == "remote error":
+		return "does it speak TLS 1.2 or newer, as the rediss:// of REDIS_HOST says, with a certificate for this name from an authority that is known here?"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &network) && network.Timeout():
 		return "no answer in time: " + isRight(client) + ", and Redis neither overloaded nor behind a firewall?"
 	case isAnswer(err):
