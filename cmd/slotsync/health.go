@@ -172,6 +172,7 @@ func (h *health) handler() http.Handler {
 			c := h.condition()
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("X-Content-Type-Options", "nosniff")
 			if !good(c) {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}

@@ -242,3 +242,71 @@ func TestTheServerEndsWhileAnAnswerIsUnderWay(t *testing.T) {
 	close(release)
 	client.Wait()
 }
+
+// The port may be open to a whole network, and who calls there need not mean well.
+func TestTheServerIsNotHeldUpByItsClients(t *testing.T) {
+	t.Parallel()
+	w := watch(t, false, nil)
+	addr := freeAddr(t)
+	s, err := serve(addr, w.health.handler(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	const get = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
+	for _, c := range []struct {
+		claim, head, piece string // the piece is said over and over
+		pause              time.Duration
+		answer             string
+		within             time.Duration
+	}{
+		{"a question", get + "\r\n", "", 0, "HTTP/1.1 200", time.Second},
+		{"nothing is asked", "", "", 0, "", 7 * time.Second},
+		{"a question that drips", get, "X: y\r\n", 100 * time.Millisecond, "", 7 * time.Second},
+		{"a question without an end", get, "X: " + strings.Repeat("y", 1000) + "\r\n", 0, "HTTP/1.1 431", 2 * time.Second},
+		{"a question of 64 KiB", get + strings.Repeat("X: "+strings.Repeat("y", 1019)+"\r\n", 64) + "\r\n", "", 0, "HTTP/1.1 431", 2 * time.Second},
+		{"a body that drips", get + "Content-Length: 1000\r\n\r\n", "x", 100 * time.Millisecond, "HTTP/1.1 200", 7 * time.Second},
+		{"a body without an end", "POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "400\r\n" + strings.Repeat("x", 1024) + "\r\n", 0, "HTTP/1.1 405", 7 * time.Second},
+		{"no HTTP", "\x16\x03\x01\x00\r\n\r\n", "", 0, "HTTP/1.1 400", 2 * time.Second},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			var talking sync.WaitGroup
+			talking.Go(func() {
+				_, err := fmt.Fprint(conn, c.head)
+				pause := time.NewTicker(max(c.pause, time.Nanosecond))
+				defer pause.Stop()
+				for err == nil && c.piece != "" {
+					<-pause.C
+					_, err = fmt.Fprint(conn, c.piece)
+				}
+			})
+			conn.SetReadDeadline(began.Add(c.within))
+			answer, err := io.ReadAll(conn)
+			if c.claim == "a question" { // after which the next one may follow
+				err = nil
+			}
+			var slow net.Error
+			if errors.As(err, &slow) && slow.Timeout() || !strings.HasPrefix(string(answer), c.answer) || c.answer == "" && len(answer) > 0 {
+				t.Errorf("got %q, %v after %s, want %q and an end", answer, err, time.Since(began), c.answer)
+			}
+			conn.Close()
+			talking.Wait()
+		})
+	}
+	res, err := http.Get("http://" + addr + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for name, want := range map[string]string{"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Server": "", "Access-Control-Allow-Origin": ""} {
+		if got := res.Header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
