@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,17 +27,15 @@ func AWSLogin(region string) *Login {
 		look:      "may this IAM identity call kafka-cluster:Connect on the cluster, and is the region right (KAFKA_AWS_REGION)?",
 		patience:  tokenPatience,
 		start: func(ctx context.Context, host string) (sasl.Mechanism, error) {
-			from, usual, err := a.get(ctx)
+			from, where, err := a.get(ctx, awsRegion(region, host))
 			if err != nil {
 				return nil, err
 			}
-			where := awsRegion(region, host, usual)
 			if where == "" {
 				return nil, fmt.Errorf("the AWS region is not known: set KAFKA_AWS_REGION, for %s does not tell", host)
 			}
 			token, _, err := signer.GenerateAuthTokenFromCredentialsProvider(ctx, where, from)
 			if err != nil {
-				// The cause is long, and tells of every place that was looked at.
 				return nil, noCredentials(ctx, err)
 			}
 			return bearer{token: token}, nil
@@ -54,14 +53,15 @@ func noCredentials(ctx context.Context, err error) error {
 
 var mskHost = regexp.MustCompile(`\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$`)
 
-func awsRegion(set, host, usual string) string {
+// awsRegion is the region that is set or, if none is, the one in the name of an MSK broker; empty: not known.
+func awsRegion(set, host string) string {
 	if set != "" {
 		return set
 	}
 	if found := mskHost.FindStringSubmatch(host); found != nil {
 		return found[1]
 	}
-	return usual
+	return ""
 }
 
 // awsCredentials are found once, and renewed by the library.
@@ -71,11 +71,13 @@ type awsCredentials struct {
 	region string
 }
 
-func (a *awsCredentials) get(ctx context.Context) (from aws.CredentialsProvider, region string, err error) {
+// get returns where credentials come from, and the region: the given one or, if it is empty, that of this process.
+func (a *awsCredentials) get(ctx context.Context, region string) (from aws.CredentialsProvider, where string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.from == nil {
-		c, err := config.LoadDefaultConfig(ctx)
+		// To exchange a web identity for credentials takes a region, too.
+		c, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
 		if err != nil {
 			return nil, "", fmt.Errorf("the AWS settings of this process: %w", err)
 		}
@@ -84,7 +86,7 @@ func (a *awsCredentials) get(ctx context.Context) (from aws.CredentialsProvider,
 		}
 		a.from, a.region = c.Credentials, c.Region
 	}
-	return a.from, a.region, nil
+	return a.from, cmp.Or(region, a.region), nil
 }
 
 // forget has the next login look for credentials again, in the files too.

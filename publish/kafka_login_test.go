@@ -3,6 +3,7 @@ package publish_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -130,6 +131,28 @@ func TestARefusedLoginIsNotTriedAgainUntilTheNextQuestion(t *testing.T) {
 			t.Errorf("%s: %d tries in %s, want one at once", ask, tried, took)
 		}
 	}
+}
+
+// Left alone, the library knocks every second for as long as the process lives.
+func TestNobodyKnocksBetweenQuestionsWhereItWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dialed atomic.Int32
+		k, err := publish.NewKafka([]string{"one:9093"}, topic, publish.KafkaOptions{Dial: func(context.Context, string, string) (net.Conn, error) {
+			dialed.Add(1)
+			return nil, x509.UnknownAuthorityError{}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		if _, err := k.Topic(t.Context()); !errors.As(err, &x509.UnknownAuthorityError{}) {
+			t.Errorf("got %v", err)
+		}
+		<-time.After(time.Minute)
+		if n := dialed.Load(); n != 1 {
+			t.Errorf("dialed %d times within a minute of one question, want once", n)
+		}
+	})
 }
 
 // The broker's epoch, layout and connections are there already, as after hours of work.

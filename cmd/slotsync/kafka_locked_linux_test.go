@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -65,7 +67,7 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 	}
 	var kinds, binds, tells []string
 	for _, l := range listeners {
-		k.addrs[l.name] = freeAddr(t)
+		k.addrs[l.name] = quietAddr(t)
 		kinds = append(kinds, l.name+":"+l.protocol)
 		binds = append(binds, l.name+"://"+k.addrs[l.name])
 		if l.name != "CONTROLLER" {
@@ -144,6 +146,21 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 		return err == nil && len(m.Brokers) == 1
 	})
 	return k
+}
+
+// quietAddr returns an address on loopback, with a port that is given to no connection before the broker takes it: those
+// begin at 32,768.
+func quietAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 12_000+mathrand.IntN(20_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	t.Fatal("there are no free ports")
+	return ""
 }
 
 // wait asks until something is so.

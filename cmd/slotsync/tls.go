@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -160,6 +161,10 @@ func (f tlsFiles) dial(ctx context.Context, network, address string) (*tls.Conn,
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
+		if errors.Is(err, context.DeadlineExceeded) {
+			// Not the context's own error, which is taken for a server that does not answer at all.
+			err = fmt.Errorf("no answer to the handshake, as from a port without TLS%s: %w", f.noTLS, os.ErrDeadlineExceeded)
+		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = fmt.Errorf("the server hung up, as one does that speaks no TLS on this port%s: %w", f.noTLS, err)
 		}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -152,4 +154,19 @@ func TestFilesAreReadAnewForEachConnection(t *testing.T) {
 	wantSays("KAFKA_TLS_CERT and KAFKA_TLS_KEY do not go together")
 	replace(t, key, newKey)
 	wantSays("")
+}
+
+func TestAPortThatIsMuteToAHandshakeIsToldFromOneThatIsAway(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes connections
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err = tlsFiles{noTLS: " (KAFKA_TLS)"}.dial(ctx, "tcp", mute.Addr().String())
+	if err == nil || !strings.Contains(err.Error(), "no answer to the handshake, as from a port without TLS (KAFKA_TLS)") || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
 }
