@@ -294,6 +294,43 @@ func TestCredentials(t *testing.T) {
 		}
 	})
 
+	t.Run("a schema is sent again with other credentials", func(t *testing.T) {
+		password, wants := "old", "Bearer old"
+		fake := srfake.NewRegistry()
+		fake.Intercept(func(w http.ResponseWriter, req *http.Request) bool {
+			refused := req.Header.Get("Authorization") != wants
+			if refused {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			return refused
+		})
+		r := registryAt(t, fake.Handler(), publish.RegistryOptions{
+			Login: func() (publish.Credentials, error) { return publish.BearerCredentials(password), nil },
+		})
+		if _, err := r.Register(t.Context(), "s", keyInt); err != nil {
+			t.Fatal(err)
+		}
+		password, wants = "new", "Bearer new"
+		if got, err := r.Register(t.Context(), "s", keyLong); err != nil || got.Schema != keyLong {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+
+	t.Run("what was accepted is shown until it is refused", func(t *testing.T) {
+		password := "old"
+		fake := srfake.NewRegistry(srfake.WithAuth("Bearer old"))
+		fake.SeedSchema("s", 1, 1, sr.Schema{Schema: keyLong})
+		r := registryAt(t, fake.Handler(), publish.RegistryOptions{
+			Login: func() (publish.Credentials, error) { return publish.BearerCredentials(password), nil },
+		})
+		for range 2 {
+			if _, err := r.Latest(t.Context(), "s"); err != nil {
+				t.Error(err)
+			}
+			password = "new" // before the registry knows it
+		}
+	})
+
 	t.Run("a login that cannot be read", func(t *testing.T) {
 		gone := errors.New("gone")
 		r := registryAt(t, srfake.NewRegistry().Handler(), publish.RegistryOptions{
