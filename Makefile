@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 IMAGE       ?= slotsync
 
-.PHONY: help demo test check bench fuzz stack stack-down test-stack build image
+.PHONY: help demo test check vulns bench fuzz stack stack-down test-stack build image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ check: ## what a change must pass: format, vet, lint, and the tests under the ra
 	go run $(STATICCHECK) ./...
 	go test -race -shuffle=on ./...
 	cd deploy && go vet ./... && go run $(STATICCHECK) ./... && go test -count=1 ./...
+
+vulns: ## known vulnerabilities in the code that is called, as vuln.go.dev or VULN_DB tells them
+	@.ci/vulns
 
 bench: ## all benchmarks
 	go test -run='^$$' -bench=. ./...
