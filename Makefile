@@ -6,7 +6,7 @@ IMAGE       ?= slotsync
 CHAOS_FOR   ?= 2h
 CHAOS       ?=
 
-.PHONY: help demo test check bench fuzz stack stack-down test-stack chaos chaos-proof build image
+.PHONY: help demo test check vulns bench fuzz stack stack-down test-stack chaos chaos-proof build image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: ## what a change must pass: format, vet, lint, and the tests under the ra
 	go run $(STATICCHECK) ./...
 	go test -race -shuffle=on ./...
 	cd deploy && go vet ./... && go run $(STATICCHECK) ./... && go test -count=1 ./...
+
+vulns: ## known vulnerabilities in the code that is called, as vuln.go.dev or VULN_DB tells them
+	@.ci/vulns
 
 bench: ## all benchmarks
 	go test -run='^$$' -bench=. ./...

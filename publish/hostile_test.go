@@ -1,7 +1,10 @@
 package publish_test
 
 import (
+	"compress/gzip"
+	"fmt"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -79,4 +82,56 @@ func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
+}
+
+func TestARegistryThatMeansHarmCostsLittle(t *testing.T) {
+	piece := []byte(strings.Repeat(" ", 1<<20))
+	for claim, c := range map[string]struct {
+		answer http.HandlerFunc
+		says   string
+	}{
+		"a bomb": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			for err := error(nil); err == nil; {
+				_, err = z.Write(piece)
+			}
+		}, "larger than 16 MiB"},
+		"an answer without an end": {func(w http.ResponseWriter, _ *http.Request) {
+			for err := error(nil); err == nil; {
+				_, err = w.Write(piece)
+			}
+		}, "larger than 16 MiB"},
+		"an error without an end": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			for err := error(nil); err == nil; {
+				_, err = w.Write(piece)
+			}
+		}, "larger than 16 MiB"},
+		"ten megabytes of it": {func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"id":1,"version":1,"schema":%q}`, strings.Repeat("x", 10<<20))
+		}, ""},
+		"ten megabytes of words": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(409)
+			fmt.Fprintf(w, `{"error_code":409,"message":%q}`, strings.Repeat("x", 10<<20))
+		}, "409 Conflict: xxx"},
+		"lists in lists": {func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, strings.Repeat("[", 10<<20))
+		}, "something other than a JSON"},
+		"headers without an end": {func(w http.ResponseWriter, _ *http.Request) {
+			for i := range 20_000 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 1000))
+			}
+		}, "headers exceeded"},
+	} {
+		before := allocated()
+		_, err := registryAt(t, c.answer, publish.RegistryOptions{}).Latest(t.Context(), "s")
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 600) {
+			t.Errorf("%s: got %.600v, want %q", claim, err, c.says)
+		}
+		// Of all that is made room for, by the server of the test too, much is thrown away at once.
+		if took := allocated() - before; took > 300<<20 {
+			t.Errorf("%s: it cost %d MiB", claim, took>>20)
+		}
+	}
 }

@@ -38,6 +38,7 @@ func TestWhatTheBrokersCodesMean(t *testing.T) {
 		kerr.NotEnoughReplicas:            {fate: shiftsync.Unsent},
 		kerr.InvalidTopicException:        {fate: shiftsync.Unsent, sends: 1},
 		kerr.TopicAuthorizationFailed:     {fate: shiftsync.Unsent, sends: 1},
+		kerr.InvalidTimestamp:             {fate: shiftsync.Unsent, sends: 1},
 		kerr.MessageTooLarge:              {fate: shiftsync.Refused, sends: 1},
 		kerr.RecordListTooLarge:           {fate: shiftsync.Refused, sends: 1},
 		kerr.InvalidRecord:                {fate: shiftsync.Refused, sends: 1},
@@ -56,7 +57,7 @@ func TestWhatTheBrokersCodesMean(t *testing.T) {
 		scripts[code.Message] = script{code: code, want: w}
 	}
 	for _, code := range []*kerr.Error{
-		kerr.CorruptMessage, kerr.NotEnoughReplicas, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed,
+		kerr.CorruptMessage, kerr.NotEnoughReplicas, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed, kerr.InvalidTimestamp,
 		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.OutOfOrderSequenceNumber,
 	} {
 		scripts["in doubt, then "+code.Message] = script{first: kerr.NotLeaderForPartition, code: code, want: want{fate: shiftsync.Unknown}}
@@ -95,6 +96,9 @@ func TestWhatTheBrokersCodesMean(t *testing.T) {
 			}
 			if s.code == kerr.TopicAuthorizationFailed && !strings.Contains(err.Error(), "right Write") {
 				t.Errorf("error %v, want the right that is missing", err)
+			}
+			if s.code == kerr.InvalidTimestamp && !strings.Contains(err.Error(), "clock") {
+				t.Errorf("error %v, want a word about the clock", err)
 			}
 			if s.want.fate == shiftsync.Unsent {
 				wantLog(t, c)

@@ -286,6 +286,8 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 			return open(fmt.Errorf("%s: %w", where(), code))
 		case code == kafka.TopicAuthorizationFailed:
 			return open(fmt.Errorf("%s: %w: the right Write on the topic is needed", where(), code))
+		case code == kafka.InvalidTimestamp: // brokers refuse what is dated more than an hour ahead
+			return open(fmt.Errorf("%s: %w: is this machine's clock right?", where(), code))
 		case code == kafka.InvalidTopic:
 			return open(fmt.Errorf("%s: %w", where(), code))
 		default:

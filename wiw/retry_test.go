@@ -53,6 +53,7 @@ func TestAttempts(t *testing.T) {
 		{"429 with nonsense", 1, wiwtest.Throttled("soon"), ok, 2, time.Second / 2, 2 * time.Second},
 		{"429 with the past", 1, wiwtest.Throttled("Mon, 01 Jan 1990 00:00:00 GMT"), ok, 2, time.Second / 2, 2 * time.Second},
 		{"429 with a date", 1, wiwtest.Throttled("Sat, 01 Jan 2000 00:00:20 GMT"), ok, 2, 20 * time.Second, 20 * time.Second},
+		{"429 with a date by another clock", 1, wiwtest.Status(429, ``, "Retry-After", "Sat, 01 Jan 2050 00:00:20 GMT", "Date", "Sat, 01 Jan 2050 00:00:00 GMT"), ok, 2, 20 * time.Second, 20 * time.Second},
 		{"429 with the longest wait", 1, wiwtest.Throttled("60"), ok, 2, time.Minute, time.Minute},
 		{"429 with more than a pass waits", -1, wiwtest.Throttled("61"), "asks to wait 1m1s", 1, 0, 0},
 		{"429 stays", -1, wiwtest.Throttled(""), "gave up after 4 attempts: 429", 4, 3 * time.Second, 11 * time.Second},

@@ -56,7 +56,7 @@ type hints struct {
 
 // refusal reads an answer whose status says that it is not what was asked for.
 func refusal(res *http.Response, body io.Reader, hint hints, secrets ...string) *failure {
-	e := &StatusError{Status: res.StatusCode, Wait: retryAfter(res.Header.Get("Retry-After"))}
+	e := &StatusError{Status: res.StatusCode, Wait: retryAfter(res.Header)}
 	if body, err := decompressed(res, body); err == nil {
 		// What is broken here, or longer than any error, leaves the status to speak for itself.
 		text, _ := io.ReadAll(io.LimitReader(body, 64<<10))
@@ -184,8 +184,9 @@ func truthy(v jsontext.Value) bool {
 	return !ok || f != 0
 }
 
-// retryAfter reads the header of that name, which is seconds or a date.
-func retryAfter(s string) time.Duration {
+// retryAfter reads the header of that name, which is seconds or a date by the server's clock.
+func retryAfter(header http.Header) time.Duration {
+	s := header.Get("Retry-After")
 	if s == "" {
 		return 0
 	}
@@ -193,8 +194,13 @@ func retryAfter(s string) time.Duration {
 		const most = 24 * 60 * 60 // more is never waited, and would not fit a Duration
 		return time.Duration(min(max(seconds, 0), most) * float64(time.Second))
 	}
-	if at, err := http.ParseTime(s); err == nil {
-		return max(time.Until(at), 0)
+	at, err := http.ParseTime(s)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(at.Sub(now), 0)
 }

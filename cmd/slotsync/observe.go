@@ -42,6 +42,7 @@ type observer struct {
 	aside    int      // set aside in this pass
 	notices  []string // of the last pass
 	failures int      // passes in trouble, in a row
+	skewed   bool     // the API's clock differed, as last logged
 }
 
 var _ shiftsync.Observer = (*observer)(nil)
@@ -107,6 +108,24 @@ func (o *observer) Asked(r wiw.Response) {
 	o.stats.request(r.Class, r.Latency)
 	if r.Remaining >= 0 {
 		o.stats.remaining(r.Remaining)
+	}
+	if !r.Date.IsZero() {
+		o.compareClocks(time.Until(r.Date))
+	}
+}
+
+// compareClocks warns, once, when the API's clock is ahead of ours, or behind: at another time than we take it for, other
+// shifts are due, and nothing else would show that they are missing.
+func (o *observer) compareClocks(ahead time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch skewed := ahead.Abs() > maxSkew; {
+	case skewed && !o.skewed:
+		o.skewed = true
+		o.log.Warn("this machine's clock differs from the API's, and the window is counted from it: set it (NTP)", "behind_s", int(ahead.Round(time.Second).Seconds()))
+	case !skewed && o.skewed:
+		o.skewed = false
+		o.log.Info("this machine's clock is right again")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
 )
 
 // watched is an observer, and what people see of it.
@@ -251,6 +252,28 @@ func TestAStandbySaysSoOnceAMinute(t *testing.T) {
 		w.want(t, "its turn", "took the lease open_intents=4")
 		w.Standby("host-2")
 		w.want(t, "standing by anew", "standing by: another worker holds the lease holder=host-2")
+	})
+}
+
+func TestAClockThatIsWrongIsWarnedOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, true, nil)
+		answer := func(ahead time.Duration) {
+			w.Asked(wiw.Response{Class: "2xx", Remaining: -1, Date: time.Now().Add(ahead).Truncate(time.Second)})
+		}
+		w.Asked(wiw.Response{Class: "error", Remaining: -1})
+		answer(0)
+		answer(20 * time.Second)
+		answer(-20 * time.Second)
+		w.want(t, "clocks that agree")
+		const warning = "WARN this machine's clock differs from the API's, and the window is counted from it: set it (NTP) behind_s="
+		answer(time.Hour)
+		answer(time.Hour)
+		w.want(t, "an hour behind", warning+"3600")
+		answer(0)
+		w.want(t, "set right", "this machine's clock is right again")
+		answer(-30 * 24 * time.Hour)
+		w.want(t, "a month ahead", warning+"-2592000")
 	})
 }
 

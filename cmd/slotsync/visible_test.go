@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -75,4 +78,37 @@ func TestATerminalObeysNoServerInAnyCommand(t *testing.T) {
 			t.Errorf("%s prints %s", args, at)
 		}
 	}
+}
+
+// What goes into headers, keys, metrics and names must not be able to end them and begin something else.
+func TestNoSettingTakesAControlCharacter(t *testing.T) {
+	declared(t, func(tag reflect.StructTag) {
+		if tag.Get("vars") == "" {
+			return
+		}
+		usual := map[string]string{"http": "http://host", "https": "https://host", "redis": "redis://:pw@host", "udp": "udp://host"}[strings.Split(tag.Get("schemes"), ",")[0]]
+		if tag.Get("default") != "" && usual == "" {
+			usual = tag.Get("default")
+		}
+		for _, piece := range []string{"\nX-Evil: 1", "\r\nX-Evil: 1\r\n\r\n", "\x00", "\x1b[2J", "\x7fx", "\u0085x"} {
+			for _, name := range strings.Split(tag.Get("vars"), ",") {
+				value := cmp.Or(usual, "a") + piece + "b"
+				all := minimal(nil)
+				for _, other := range strings.Split(tag.Get("vars"), ",") {
+					delete(all, other) // it would win
+				}
+				all[name] = value
+				_, err := load(nil, all.get, io.Discard)
+				if exitCode(err) != 2 || !strings.Contains(err.Error(), name) {
+					t.Errorf("%s: %q: got %v, want a wrong setting", name, value, err)
+					continue
+				}
+				var seen bytes.Buffer
+				complain(&seen, err)
+				if at := obeys(seen.String()); at != "" || strings.Contains(seen.String(), "pw") {
+					t.Errorf("%s: %q: the complaint has %s: %s", name, value, at, &seen)
+				}
+			}
+		}
+	})
 }
