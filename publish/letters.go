@@ -171,9 +171,10 @@ func (d *DeadLetters) letter(index int, pass string, from *shiftsync.DeadLetter)
 	if l.key == nil && id != "" {
 		l.key = []byte(id)
 	}
+	now := time.Now()
 	for _, h := range []struct{ name, text string }{
 		{headerStage, string(from.Stage)}, {headerReason, from.Reason}, {headerShift, id}, {headerTopic, d.meantFor},
-		{headerContentType, content}, {headerTime, time.Now().UTC().Format(time.RFC3339)}, {headerPass, pass},
+		{headerContentType, content}, {headerTime, now.UTC().Format(time.RFC3339)}, {headerPass, pass},
 	} {
 		if h.text != "" {
 			l.headers = append(l.headers, kafka.Header{Key: h.name, Value: []byte(h.text)})
