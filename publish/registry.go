@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
 
 	"github.com/riferrei/srclient"
@@ -26,6 +28,10 @@ type Registry struct {
 	address   string // no user info, no slash at the end
 	login     func() (Credentials, error)
 	transport http.RoundTripper
+
+	mu       sync.Mutex // guards what follows
+	answered time.Time
+	silence  error
 }
 
 // RegistryOptions say how to reach a registry. The zero value asks without credentials, or with those in the address.
@@ -153,6 +159,22 @@ func (r *Registry) Register(ctx context.Context, subject, schema string) (Schema
 	return schemaVersion(s, err)
 }
 
+// Answered returns when the registry last answered a request, be it with a refusal, and why it did not answer a later
+// one, or nil. The time is zero if it never did.
+func (r *Registry) Answered() (at time.Time, since error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answered, r.silence
+}
+
+func (r *Registry) heard(silence error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.silence = silence; silence == nil {
+		r.answered = time.Now()
+	}
+}
+
 // client returns an srclient for one call. It takes no context and caches the latest version for ever, so that each
 // call gets its own, bound to the context of that call.
 func (r *Registry) client(ctx context.Context) *srclient.SchemaRegistryClient {
@@ -180,8 +202,11 @@ func (r *Registry) send(req *http.Request) (*http.Response, error) {
 		if errors.Is(err, context.Canceled) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w; is AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) right, and the registry up?", err)
+		err = fmt.Errorf("%w; is AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) right, and the registry up?", err)
+		r.heard(err)
+		return nil, err
 	}
+	r.heard(nil)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
