@@ -117,7 +117,7 @@ func TestTheRealAPIIsReadOnlyWithAToken(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.environ, token, c.want)
 		}
 		var out strings.Builder
-		greet(newScreen(&out, nil, nil), w, token)
+		greet(newScreen(&out, nil, nil), w, token, "")
 		if real := strings.Contains(out.String(), "REAL"); real != (c.want != "") {
 			t.Errorf("%s: the greeting hides whose shifts are read:\n%s", c.environ, &out)
 		}

@@ -229,7 +229,7 @@ func (h *health) overview() overview {
 		PassFetched:  h.sofar.Fetched,
 		PassSent:     h.sofar.Published,
 		Dependencies: needs,
-		SetAside:     slices.Clone(h.aside),
+		SetAside:     append([]asideNote{}, h.aside...),
 		Now:          shownTime(now),
 	}
 	slices.Reverse(o.SetAside)
@@ -286,7 +286,7 @@ func (h *health) judge(o *overview, now time.Time) {
 func (h *health) passes() []endedPass {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	kept := slices.Clone(h.past)
+	kept := append([]endedPass{}, h.past...) // a list in JSON, though it be empty
 	slices.Reverse(kept)
 	return kept
 }

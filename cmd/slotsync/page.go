@@ -147,6 +147,15 @@ type bar struct {
 	PubY, PubHeight int
 }
 
+// Left is where the bar can be pointed at.
+func (b bar) Left() int { return b.X - 2 }
+
+// MarkY is where the mark stands above a bar.
+func (b bar) MarkY() int { return b.Y - 8 }
+
+// Inner is the height of a bar that is only an outline.
+func (b bar) Inner() string { return fmt.Sprintf("%.1f", float64(b.Height)-1.5) }
+
 // stripOf draws the newest passes, which come first.
 func stripOf(passes []endedPass) strip {
 	passes = passes[:min(len(passes), stripBars)]
