@@ -40,61 +40,94 @@ type headline struct {
 	Kind  string // ok, warn, bad, standby or starting: its colour and shape
 	Title string // goes on with the time Since, if there is one
 	Since time.Time
-	Why   string
-	Do    string // what somebody who is on call may do
+	Why   string // in a sentence
+	Error string // in the words of the log; empty: there is none
+	Do    string // what somebody who is on call may do or need not
+	Check bool   // slotsync check may tell more
 }
 
 func headlineOf(o *overview, topic string) headline {
-	h := headline{Kind: "bad", Title: "Not in step", Since: o.LastInStep, Why: o.Reason, Do: o.Cause.advice()}
+	h := headline{Kind: "bad", Title: "Not in step", Since: o.LastInStep, Why: o.Cause.words(), Error: o.Reason, Do: o.Cause.advice()}
+	switch o.Cause {
+	case causeAPI, causeRedis, causeKafka, causeRegistry:
+		h.Check = true
+	}
 	if h.Since.IsZero() {
 		h.Since = o.Since
 	}
 	switch {
 	case o.State == stateStandby && o.Ready:
 		return headline{Kind: "standby", Title: "Standing by", Since: o.Since,
-			Why: "The lease is held by " + o.Holder + ". This worker takes over when that one stops, within 20 s when it is killed."}
+			Why: o.Holder + " holds the lease.",
+			Do:  "This worker takes over at once when that one stops, and within 20 s when it is killed."}
 	case o.State == stateStandby:
 		h.Title, h.Since = "Cannot stand by", o.Since
-	case o.Reason != "" && o.Cause == "": // no pass has ended yet, and nothing is wrong
+	case !o.Ready && o.Cause == "": // no pass has ended yet, and nothing is wrong
 		return headline{Kind: "starting", Title: "Starting", Since: o.Since, Why: "The first pass has not ended yet."}
 	case o.InStep && o.Ready:
-		return headline{Kind: "ok", Title: "In step", Since: o.InStepSince, Why: "What the last pass saw is in the topic " + topic + "."}
+		return headline{Kind: "ok", Title: "In step", Since: o.InStepSince, Why: "The topic " + topic + " has all that the last pass saw."}
 	case o.InStep:
 		h.Kind, h.Title, h.Since = "warn", "In step", o.InStepSince
-		h.Why = "But the next change may have to wait. " + h.Why
+		h.Why = "But the next change has to wait: " + h.Why
 	case o.Ready:
-		h.Kind = "warn"
-		if o.LastPass != nil {
-			h.Why, h.Do = o.LastPass.Reason, ""
-		}
+		h.Kind, h.Why = "warn", "The last pass left something to the next one."
+		h.Error = o.LastPass.Reason
+	case o.Cause == causeKafka && o.LastPass != nil && o.LastPass.Pending > 0:
+		h.Why += " Changes of " + grouped(o.LastPass.Pending) + " shifts wait in Redis."
 	}
 	return h
 }
 
-// advice is what to do about trouble, for somebody who was woken up by it.
-func (c cause) advice() string {
-	const check = " slotsync check, with the worker's settings, tells what is wrong with each thing it needs."
+// words says what is wrong.
+func (c cause) words() string {
 	switch c {
 	case causeAPI:
-		return "What was published stands, and each pass tries again. If the API refuses the token, give it a new one." + check
+		return "When I Work gives no answer that can be used."
 	case causeRedis:
-		return "Nothing is published without Redis, and nothing is lost: the first pass after it is back catches up." + check
+		return "Redis does not answer, or refuses to work."
 	case causeKafka:
-		return "Passes go on. What changes is collected in Redis, the newest version of each shift, and goes out when Kafka is back." + check
+		return "Kafka is away, or does not take records."
 	case causeRegistry:
-		return "Without schemas nothing can be written. The first pass after the registry is back catches up." + check
+		return "The schema registry gives no schema to write with."
 	case causeLease:
-		return "Redis did not answer in time, or was emptied. The worker takes the lease again by itself, if no other one has it."
+		return "The lease was lost in the middle of a pass."
 	case causeRival:
-		return "Another worker writes to this topic with another Redis. Stop one of the two, or let them share one Redis."
+		return "Another worker displaced this one at the broker."
+	case causeLayout:
+		return "The topic or the account is not the one that was written before."
+	case causeLimit:
+		return "As many shifts are pending as PENDING_LIMIT allows."
+	case causeBad:
+		return "Too many shifts of the answer are bad."
+	case causeSilence:
+		return "The worker hangs."
+	}
+	return "A pass failed."
+}
+
+// advice is what to do about trouble, for somebody who was woken up by it.
+func (c cause) advice() string {
+	switch c {
+	case causeAPI:
+		return "What was published stands, and the next pass tries again. If the token is refused, give the worker a new one."
+	case causeRedis:
+		return "Nothing is published without Redis. The first pass after it is back catches up."
+	case causeKafka:
+		return "Passes go on: the newest version of each shift that changes is kept in Redis, and goes out when Kafka is back."
+	case causeRegistry:
+		return "The first pass after the registry is back catches up."
+	case causeLease:
+		return "Redis did not answer in time, or was emptied. The worker takes the lease again by itself, unless another one has it."
+	case causeRival:
+		return "It has the same transactional id and another Redis. Stop one of the two, or let them share one Redis."
 	case causeLayout:
 		return "Nothing is written until somebody decides: change it back, or start once with --accept-layout."
 	case causeLimit:
 		return "Nothing new is collected until Kafka takes records. If Redis has room, raise PENDING_LIMIT and start anew."
 	case causeBad:
-		return "The good shifts of the pass were published. Look at those that were set aside; BAD_SHARE is how many may be bad."
+		return "The good ones were published. Look below at those that were set aside; BAD_SHARE says how many may be bad."
 	case causeSilence:
-		return "Something does not answer and does not fail either. The log's last line says where; a restart loses nothing."
+		return "Something neither answers nor fails. The last lines of the log tell what; a restart loses nothing."
 	}
 	return ""
 }
@@ -117,7 +150,11 @@ func lineOf(p endedPass) passLine {
 			told = append(told, f.String())
 		}
 	}
-	return passLine{p, words, strings.Join(append(told, briefly(time.Duration(p.TookMS)*time.Millisecond)), " · ")}
+	told = append(told, briefly(time.Duration(p.TookMS)*time.Millisecond))
+	for i := range told {
+		told[i] = strings.ReplaceAll(told[i], " ", "\u00a0") // a line breaks between two figures, and in none
+	}
+	return passLine{p, words, strings.Join(told, " · ")}
 }
 
 // Measures of the strip of passes, in pixels.
