@@ -60,7 +60,7 @@ type condition struct {
 	Cause    cause      `json:"cause,omitempty"`  // what Reason is about
 	Reason   string     `json:"reason,omitempty"` // why it is not alive or not ready; one line
 	LastSign time.Time  `json:"last_sign"`
-	LastPass *endedPass `json:"last_pass,omitempty"`
+	LastPass *endedPass `json:"last_pass,omitempty"` // that had begun
 }
 
 // overview is all that is known of the worker at one moment.
@@ -233,9 +233,11 @@ func (h *health) overview() overview {
 		Now:          shownTime(now),
 	}
 	slices.Reverse(o.SetAside)
-	if i := len(h.past) - 1; i >= 0 {
-		last := h.past[i]
-		o.LastPass = &last
+	for _, p := range slices.Backward(h.past) {
+		if p.ID != "" {
+			o.LastPass = &p
+			break
+		}
 	}
 	h.judge(&o, now)
 	o.InStep = h.state == stateActive && o.Alive && !h.streak.IsZero() && now.Sub(h.good) <= h.stale()

@@ -17,7 +17,6 @@ func pageTemplate() *template.Template {
 		"age":  func(now, at time.Time) string { return roughly(now.Sub(at)) },
 		"iso":  func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000Z") },
 		"when": func(at time.Time) string { return at.Format("15:04:05") + " UTC" },
-		"line": func(p *endedPass) passLine { return lineOf(*p) },
 		"day":  func(at time.Time) string { return at.Format("2006-01-02 15:04:05") + " UTC" },
 	}).ParseFS(pageFiles, "page/index.html"))
 }
@@ -59,7 +58,7 @@ func headlineOf(o *overview, topic string) headline {
 	case o.State == stateStandby && o.Ready:
 		return headline{Kind: "standby", Title: "Standing by", Since: o.Since,
 			Why: o.Holder + " holds the lease.",
-			Do:  "This worker takes over at once when that one stops, and within 20 s when it is killed."}
+			Do:  "This worker takes over at once when that one stops, and within 20\u00a0s when it is killed."}
 	case o.State == stateStandby:
 		h.Title, h.Since = "Cannot stand by", o.Since
 	case !o.Ready && o.Cause == "": // no pass has ended yet, and nothing is wrong
