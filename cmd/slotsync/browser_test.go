@@ -222,6 +222,10 @@ func TestThePageFollowsAnOutage(t *testing.T) {
 	if title := eval[string](t, b, "document.title"); !strings.HasPrefix(title, "Not in step") {
 		t.Errorf("the tab says %q", title)
 	}
+	if said := eval[string](t, b, `document.querySelector("[aria-live=polite][role=status]").textContent`); !strings.HasPrefix(said, "Not in step since ") ||
+		!strings.HasSuffix(said, ". Kafka is away, or does not take records.") {
+		t.Errorf("those who do not see the page are told %q", said)
+	}
 	b.readable(t, "not in step")
 	before := eval[string](t, b, `document.querySelector("#figures time[data-age]").textContent`)
 	b.until(t, fmt.Sprintf(`document.querySelector("#figures time[data-age]").textContent !== %q`, before))

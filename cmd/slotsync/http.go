@@ -25,7 +25,8 @@ func serve(addr string, handler http.Handler, log *slog.Logger) (*server, error)
 		return nil, fmt.Errorf("serve HTTP_ADDR: %w", err)
 	}
 	if at, ok := listener.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
-		handler = loopbackOnly(handler)
+		own, _, _ := net.SplitHostPort(addr)
+		handler = loopbackOnly(own, handler)
 	}
 	s := &server{ended: make(chan struct{}), http: &http.Server{
 		Handler:           lookOnly(handler),
@@ -80,15 +81,15 @@ func lookOnly(handler http.Handler) http.Handler {
 	})
 }
 
-// loopbackOnly answers those who ask a server on loopback by an address or as localhost. A web page elsewhere whose name
+// loopbackOnly answers those who ask a server on loopback by an address, as localhost, or by its own name. A web page elsewhere whose name
 // was made to lead to this machine, so that its scripts may read what is served here, asks by that name.
-func loopbackOnly(handler http.Handler) http.Handler {
+func loopbackOnly(own string, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			host = strings.Trim(r.Host, "[]")
 		}
-		if host != "localhost" && net.ParseIP(host) == nil {
+		if host != "localhost" && (host != own || own == "") && net.ParseIP(host) == nil {
 			http.Error(w, "this worker listens on loopback and answers to localhost and 127.0.0.1 only; a proxy has to ask by one of these", http.StatusMisdirectedRequest)
 			return
 		}

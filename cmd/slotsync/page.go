@@ -39,7 +39,8 @@ type headline struct {
 	Kind  string // ok, warn, bad, standby or starting: its colour and shape
 	Title string // goes on with the time Since, if there is one
 	Since time.Time
-	Why   string // in a sentence
+	Why   string // in a sentence, which stays the same while the trouble does
+	Wait  string // what waits meanwhile; empty: nothing, or it is not known
 	Error string // in the words of the log; empty: there is none
 	Do    string // what somebody who is on call may do or need not
 	Check bool   // slotsync check may tell more
@@ -72,7 +73,7 @@ func headlineOf(o *overview, topic string) headline {
 		h.Kind, h.Why = "warn", "The last pass left something to the next one."
 		h.Error = o.LastPass.Reason
 	case o.Cause == causeKafka && o.LastPass != nil && o.LastPass.Pending > 0:
-		h.Why += " Changes of " + grouped(o.LastPass.Pending) + " shifts wait in Redis."
+		h.Wait = "Changes of " + grouped(o.LastPass.Pending) + " shifts wait in Redis."
 	}
 	return h
 }

@@ -99,7 +99,7 @@ func TestHowThingsStandIsOneLine(t *testing.T) {
 				c.watch(w)
 				o := w.health.overview()
 				h := headlineOf(&o, "shifts")
-				line := strings.TrimSpace(h.Title + ": " + h.Why + " " + h.Error)
+				line := strings.Join(strings.Fields(h.Title+": "+h.Why+" "+h.Wait+" "+h.Error), " ")
 				if h.Kind != c.kind || line != c.line {
 					t.Errorf("got  %s, %s\nwant %s, %s", h.Kind, line, c.kind, c.line)
 				}
@@ -322,9 +322,9 @@ func TestWhatOthersWroteIsShownAndNotRun(t *testing.T) {
 }
 
 func TestALoopbackServerIsAskedByItsAddress(t *testing.T) {
-	handler := loopbackOnly(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	handler := loopbackOnly("worker.test", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for host, want := range map[string]int{
-		"localhost:8080": 200, "localhost": 200, "127.0.0.1:8080": 200, "127.0.0.1": 200, "[::1]:8080": 200, "[::1]": 200,
+		"localhost:8080": 200, "localhost": 200, "127.0.0.1:8080": 200, "127.0.0.1": 200, "[::1]:8080": 200, "[::1]": 200, "worker.test:8080": 200,
 		"evil.example:8080": 421, "evil.example": 421, "localhost.evil.example": 421, "": 421,
 	} {
 		req := httptest.NewRequest(http.MethodGet, "/", nil)

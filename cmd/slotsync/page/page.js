@@ -59,7 +59,16 @@ function take(page) {
 	tick(document);
 	document.title = page.title;
 	document.documentElement.classList.remove("lost");
+	announce();
 	readOut();
+}
+
+// announce tells those who do not see the page how things stand, when that has changed and not each time a number does.
+function announce() {
+	const state = document.querySelector("#state .state");
+	const text = state.querySelector("h1").textContent + ". " + (state.querySelector(".why")?.firstChild.textContent ?? "");
+	const here = document.getElementById("announcement");
+	if (here.textContent !== text) here.textContent = text;
 }
 
 async function ask(address) {
@@ -96,6 +105,7 @@ function lose() {
 	why.textContent = "The worker has ended, hangs, or cannot be reached from here. What stands below is from then. Another worker may be at work.";
 	state.append(why);
 	document.title = "No answer · slotsync";
+	announce();
 }
 
 // The strip is read with the pointer or, as a slider, with the keyboard.
