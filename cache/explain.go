@@ -14,7 +14,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// serverError is trouble with Redis, or on the way to it.
+// ErrRedis is trouble with Redis, or on the way to it.
+var ErrRedis = errors.New("redis")
+
+// serverError is an ErrRedis.
 type serverError struct {
 	where  string // may be empty, as may the advice
 	advice string
@@ -45,6 +48,9 @@ func (e *serverError) Error() string {
 }
 
 func (e *serverError) Unwrap() error { return e.err }
+
+// Is makes it an ErrRedis.
+func (e *serverError) Is(target error) bool { return target == ErrRedis }
 
 func where(client Client) string {
 	switch c := client.(type) {

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/riferrei/srclient"
@@ -29,8 +30,10 @@ type Registry struct {
 	login     func() (Credentials, error)
 	transport http.RoundTripper
 
-	mu       sync.Mutex  // guards accepted
+	mu       sync.Mutex  // guards what follows
 	accepted Credentials // last, by the registry; zero: none yet
+	answered time.Time   // when it answered last
+	silence  error       // why it did not since
 }
 
 // RegistryOptions say how to reach a registry. The zero value asks without credentials, or with those in the address.
@@ -156,6 +159,22 @@ func (r *Registry) Register(ctx context.Context, subject, schema string) (Schema
 	return schemaVersion(s, err)
 }
 
+// Answered returns when the registry last answered a request, be it with a refusal, and why it did not answer a later
+// one, or nil. The time is zero if it never did.
+func (r *Registry) Answered() (at time.Time, since error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.answered, r.silence
+}
+
+func (r *Registry) heard(silence error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.silence = silence; silence == nil {
+		r.answered = time.Now()
+	}
+}
+
 // client returns an srclient for one call. It takes no context and caches the latest version for ever, so that each
 // call gets its own, bound to the context of that call.
 func (r *Registry) client(ctx context.Context) *srclient.SchemaRegistryClient {
@@ -225,8 +244,14 @@ func (r *Registry) attempt(req *http.Request, login Credentials) (*http.Response
 	}
 	resp, err := r.transport.RoundTrip(req)
 	if err != nil {
-		return nil, unreached(err)
+		if errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+		err = unreached(err)
+		r.heard(err)
+		return nil, err
 	}
+	r.heard(nil)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -74,7 +75,13 @@ func demonstrate(ctx, patience context.Context, once bool, environ []string, s *
 	}()
 
 	token := tokenIn(environ)
-	greet(s, st.world, token)
+	page := ""
+	if !once {
+		if page, err = freeAddr(ctx); err != nil {
+			return fmt.Errorf("find a port for the page: %w", err)
+		}
+	}
+	greet(s, st.world, token, page)
 	var args []string
 	var deeds <-chan string
 	switch {
@@ -91,7 +98,7 @@ func demonstrate(ctx, patience context.Context, once bool, environ []string, s *
 	var result error
 	go func() {
 		defer close(ended)
-		result = process(ctx, patience, path, args, settings(st.world, environ, token != ""), lines)
+		result = process(ctx, patience, path, args, append(settings(st.world, environ, token != ""), "HTTP_ADDR="+page), lines)
 	}()
 	story.tell(ctx, lines, deeds, ended)
 	return result
@@ -109,7 +116,7 @@ func serve(ctx context.Context, stdout io.Writer, s *screen) (err error) {
 		s.line("", "")
 		s.line("", "In all "+story.sum()+". The servers are gone.")
 	}()
-	greet(s, st.world, "")
+	greet(s, st.world, "", "")
 	s.line("", "Where a shell has read these settings, bin/slotsync works here. If several do, one works and the others stand by.")
 	s.line("", "")
 	if _, err := io.WriteString(stdout, exports(st.world)); err != nil {
@@ -136,8 +143,18 @@ func exports(w *world.World) string {
 	return b.String()
 }
 
-// greet says what there is. token is the variable that asks for the real API, if one does.
-func greet(s *screen, w *world.World, token string) {
+// freeAddr returns an address on loopback where nobody listens.
+func freeAddr(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// greet says what there is. token is the variable that asks for the real API, if one does; page is where the worker
+// shows how it fares, if it does.
+func greet(s *screen, w *world.World, token, page string) {
 	api := fmt.Sprintf("%s  %d made-up shifts", w.APIURL, madeShifts)
 	s.line("", "")
 	if token != "" {
@@ -152,6 +169,9 @@ func greet(s *screen, w *world.World, token string) {
 	s.line("  Redis        ", w.Redis.Addr())
 	s.line("  Kafka        ", fmt.Sprintf("%s  topic %s, %d partitions", strings.Join(w.Kafka.Addrs, ","), world.Topic, partitions))
 	s.line("  Registry     ", w.Registry.URL())
+	if page != "" {
+		s.line("  Page         ", "http://"+page+"  how the worker fares: open it in a browser")
+	}
 	s.line("", "")
 }
 

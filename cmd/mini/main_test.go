@@ -58,6 +58,9 @@ func TestOnePass(t *testing.T) {
 	if i, j := strings.Index(out.String(), "234 more"), strings.Index(out.String(), "in step:"); i > j {
 		t.Errorf("the pass is summed up before its records:\n%s", out)
 	}
+	if strings.Contains(out.String(), "  Page") {
+		t.Errorf("one pass serves no page, and one is promised:\n%s", out)
+	}
 	if strings.Contains(out.String(), deedEvery.String()) {
 		t.Errorf("one pass sees no edits, and they are promised all the same:\n%s", out)
 	}
@@ -82,7 +85,7 @@ func TestChangesFollowUntilItIsStopped(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the end that was asked for is no error: got %v\n%s", err, out)
 	}
-	for _, want := range []string{" ~ ", "office ", "Stopping", "Worker and servers are gone."} {
+	for _, want := range []string{"  Page         http://127.0.0.1:", " ~ ", "office ", "Stopping", "Worker and servers are gone."} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
@@ -117,7 +120,7 @@ func TestTheRealAPIIsReadOnlyWithAToken(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.environ, token, c.want)
 		}
 		var out strings.Builder
-		greet(newScreen(&out, nil, nil), w, token)
+		greet(newScreen(&out, nil, nil), w, token, "")
 		if real := strings.Contains(out.String(), "REAL"); real != (c.want != "") {
 			t.Errorf("%s: the greeting hides whose shifts are read:\n%s", c.environ, &out)
 		}

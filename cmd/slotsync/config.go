@@ -127,7 +127,7 @@ type config struct {
 	} `embed:"" group:"Metrics"`
 
 	HTTP struct {
-		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve /healthz and /readyz, like 127.0.0.1:8080. Unset, or off: nowhere."`
+		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve health and a page that shows it, like 127.0.0.1:8080. There is no login: give an address on loopback or in a network of yours. Unset, or off: nowhere."`
 	} `embed:"" group:"Health"`
 
 	Log struct {

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,48 +20,67 @@ const (
 // rivalPause is the longest that a worker waits after it was fenced while it held the lease.
 const rivalPause = 10 * time.Minute
 
-// health knows whether the worker is alive, and whether it does its work. It is alive while the next sign of life is
-// not overdue: a pass may last for hours, but not without a word of the API, a batch or an end. It is ready if the
-// last pass decided everything, or if it stands by.
+// health knows whether the worker is alive, whether it does its work, and what became of its last passes. It is alive
+// while the next sign of life is not overdue: a pass may last for hours, but not without a word of the API, a batch or
+// an end. It is ready if the last pass decided everything, not too long ago, and nothing that it needs is away, or if it
+// stands by.
 type health struct {
 	wait     time.Duration // after a pass
 	patience time.Duration // longest silence within a pass
+	needs    *dependencies
 
 	mu      sync.Mutex // guards all below
 	state   string
 	since   time.Time // when the state began
+	holder  string    // of the lease, if another worker is
 	sign    time.Time // the last sign of life
 	due     time.Time // when the next one is overdue
 	decided bool      // a pass has ended well since the worker became active
 	fault   string    // why the worker is not ready, if it is known
-	last    *lastPass
-}
+	cause   cause     // of fault
 
-// lastPass is how the last pass ended.
-type lastPass struct {
-	Result    string    `json:"result"`
-	Ended     time.Time `json:"ended"`
-	TookMS    int64     `json:"took_ms"`
-	Fetched   int       `json:"fetched"`
-	Unchanged int       `json:"unchanged"`
-	Published int       `json:"published"`
-	SetAside  int       `json:"set_aside"`
-	Pending   int       `json:"pending"`
+	good     time.Time     // when a pass last decided everything
+	goodTook time.Duration // how long that one took
+	inStep   time.Time     // when a pass last left nothing undone; zero: none since the worker became active
+	streak   time.Time     // when the first of the passes in a row ended that left nothing undone; zero: the last one did
+
+	began time.Time // when the pass under way began; zero: not known
+	next  time.Time // when the next one is to begin; zero: not known
+	sofar shiftsync.Tally
+	past  []endedPass // the newest last
+	aside []asideNote // the newest last
 }
 
 // condition is what is told of the worker's health.
 type condition struct {
-	State    string    `json:"state"`
-	Since    time.Time `json:"since"`
-	Alive    bool      `json:"alive"`
-	Ready    bool      `json:"ready"`
-	Reason   string    `json:"reason,omitempty"` // why it is not alive or not ready; one line
-	LastSign time.Time `json:"last_sign"`
-	LastPass *lastPass `json:"last_pass,omitempty"`
+	State    string     `json:"state"`
+	Since    time.Time  `json:"since"`
+	Alive    bool       `json:"alive"`
+	Ready    bool       `json:"ready"`
+	Cause    cause      `json:"cause,omitempty"`  // what Reason is about
+	Reason   string     `json:"reason,omitempty"` // why it is not alive or not ready; one line
+	LastSign time.Time  `json:"last_sign"`
+	LastPass *endedPass `json:"last_pass,omitempty"` // that had begun
+}
+
+// overview is all that is known of the worker at one moment.
+type overview struct {
+	condition
+	InStep       bool         `json:"in_step"`                // the last pass left nothing undone, not too long ago
+	InStepSince  time.Time    `json:"in_step_since,omitzero"` // when the first of such passes in a row ended
+	LastInStep   time.Time    `json:"last_in_step,omitzero"`  // when the last such pass ended
+	Holder       string       `json:"holder,omitempty"`       // of the lease, if another worker is
+	PassBegan    time.Time    `json:"pass_began,omitzero"`    // of the pass under way
+	PassFetched  int          `json:"pass_fetched"`           // of the pass under way, so far
+	PassSent     int          `json:"pass_published"`         // of the pass under way, so far
+	NextPass     time.Time    `json:"next_pass,omitzero"`
+	Dependencies []dependency `json:"dependencies"`
+	SetAside     []asideNote  `json:"set_aside"` // the last ones, the newest first
+	Now          time.Time    `json:"now"`
 }
 
 func newHealth(cfg *config) *health {
-	h := &health{wait: cfg.Sync.Wait, patience: patience(cfg), state: stateStarting, since: time.Now()}
+	h := &health{wait: cfg.Sync.Wait, patience: patience(cfg), needs: newDependencies(), state: stateStarting, since: time.Now()}
 	h.alive(h.wait)
 	return h
 }
@@ -74,6 +93,10 @@ func patience(cfg *config) time.Duration {
 	return turn + 2*cfg.WIW.Timeout + 2*time.Minute
 }
 
+// stale is the age above which the last good pass is no reason to think that the worker does its work: there was time
+// for some more, though they take twice as long as that one did.
+func (h *health) stale() time.Duration { return 3*h.wait + h.patience + 2*h.goodTook }
+
 // alive notes a sign of life, after which nothing has to be heard for a while and the usual patience.
 func (h *health) alive(pause time.Duration) {
 	h.sign = time.Now()
@@ -84,14 +107,17 @@ func (h *health) enter(state string) {
 	if h.state != state {
 		h.state, h.since = state, time.Now()
 	}
-	h.decided, h.fault = false, ""
+	h.decided, h.fault, h.cause, h.holder, h.streak = false, "", "", "", time.Time{}
+	h.began, h.next, h.sofar = time.Time{}, time.Time{}, shiftsync.Tally{}
 }
 
-func (h *health) standby() {
+func (h *health) standby(holder string) {
+	h.needs.rest()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.alive(0)
 	h.enter(stateStandby)
+	h.holder, h.inStep = holder, time.Time{} // what another one does is not known
 }
 
 func (h *health) lost() {
@@ -106,6 +132,18 @@ func (h *health) took() {
 	defer h.mu.Unlock()
 	h.alive(0)
 	h.enter(stateActive)
+	h.began = h.sign
+}
+
+// reading notes that a pass begins to read.
+func (h *health) reading() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive(0)
+	h.began = h.passBegan(h.sign)
+	if h.began.IsZero() {
+		h.began = h.sign
+	}
 }
 
 // progress notes that a pass goes on.
@@ -115,73 +153,144 @@ func (h *health) progress() {
 	h.alive(0)
 }
 
+// batch notes what a pass has done.
+func (h *health) batch(t shiftsync.Tally) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive(0)
+	h.sofar.Add(t)
+}
+
+// setAside notes that a version of a shift was set aside.
+func (h *health) setAside(id int64, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.aside = last(h.aside, asideNote{id, cut(oneLine(why)), shownTime(time.Now())}, keptAside)
+}
+
 // done notes the end of a pass; result is ok, pending or failed.
 func (h *health) done(rep shiftsync.Report, result string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	pause := h.wait
-	if errors.Is(err, shiftsync.ErrFenced) {
+	if err != nil {
+		pause = max(pause, time.Second)
+	}
+	rival := errors.Is(err, shiftsync.ErrFenced)
+	if rival {
 		pause = max(pause, rivalPause)
 	}
 	h.alive(pause)
-	h.decided, h.fault = result != resultFailed, ""
-	if result == resultFailed {
-		h.fault = oneLine(err.Error())
+	p := newEndedPass(rep, result, err, h.sign)
+	h.past = last(h.past, p, keptPasses)
+	h.decided, h.fault, h.cause = result != resultFailed, "", ""
+	if result == resultFailed || p.Cause == causeKafka {
+		h.fault, h.cause = p.Reason, p.Cause
 	}
-	if rep.Pass == "" {
-		return // none had begun
+	if h.decided {
+		h.good, h.goodTook = h.sign, rep.Took
 	}
-	h.last = &lastPass{
-		Result:    result,
-		Ended:     shownTime(h.sign),
-		TookMS:    rep.Took.Milliseconds(),
-		Fetched:   rep.Fetched,
-		Unchanged: rep.Unchanged,
-		Published: rep.Published,
-		SetAside:  rep.SetAside + rep.StillAside,
-		Pending:   rep.Pending,
+	switch {
+	case result != resultOK:
+		h.streak = time.Time{}
+	case h.streak.IsZero():
+		h.streak = h.sign
 	}
+	if result == resultOK {
+		h.inStep = h.sign
+	}
+	h.began, h.next, h.sofar = time.Time{}, h.sign.Add(pause), shiftsync.Tally{}
+	if rival {
+		h.next = time.Time{} // the pause grows from time to time
+	}
+}
+
+// passBegan returns when the pass under way began, or a zero time if there is none.
+func (h *health) passBegan(now time.Time) time.Time {
+	if h.began.IsZero() && !h.next.IsZero() && !now.Before(h.next) {
+		return h.next
+	}
+	return h.began
 }
 
 // condition returns how the worker is now.
-func (h *health) condition() condition {
+func (h *health) condition() condition { return h.overview().condition }
+
+// overview returns all that is known now.
+func (h *health) overview() overview {
+	needs := h.needs.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := condition{State: h.state, Since: shownTime(h.since), LastSign: shownTime(h.sign), LastPass: h.last}
 	now := time.Now()
-	c.Alive = !now.After(h.due)
-	switch {
-	case !c.Alive:
-		c.Reason = "no sign of life for " + now.Sub(h.sign).Round(time.Second).String() + ", " +
-			h.due.Sub(h.sign).Round(time.Second).String() + " would be the longest"
-	case h.fault != "":
-		c.Reason = h.fault
-	case h.state == stateStandby || h.decided:
-		c.Ready = true
-	default:
-		c.Reason = "no pass has ended yet"
+	o := overview{
+		condition:    condition{State: h.state, Since: shownTime(h.since), LastSign: shownTime(h.sign)},
+		LastInStep:   shownTime(h.inStep),
+		Holder:       h.holder,
+		PassFetched:  h.sofar.Fetched,
+		PassSent:     h.sofar.Published,
+		Dependencies: needs,
+		SetAside:     append([]asideNote{}, h.aside...),
+		Now:          shownTime(now),
 	}
-	return c
-}
-
-// handler answers /healthz and /readyz: 200 for yes and 503 for no, both with the condition.
-func (h *health) handler() http.Handler {
-	mux := http.NewServeMux()
-	answer := func(good func(condition) bool) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			c := h.condition()
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("X-Content-Type-Options", "nosniff")
-			if !good(c) {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-			_ = json.NewEncoder(w).Encode(c) // who asked may have gone
+	slices.Reverse(o.SetAside)
+	for _, p := range slices.Backward(h.past) {
+		if p.ID != "" {
+			o.LastPass = &p
+			break
 		}
 	}
-	mux.HandleFunc("GET /healthz", answer(func(c condition) bool { return c.Alive }))
-	mux.HandleFunc("GET /readyz", answer(func(c condition) bool { return c.Ready }))
-	return mux
+	h.judge(&o, now)
+	o.InStep = h.state == stateActive && o.Alive && !h.streak.IsZero() && now.Sub(h.good) <= h.stale()
+	if o.InStep {
+		o.InStepSince = shownTime(h.streak)
+	}
+	if h.state != stateStandby {
+		o.PassBegan = shownTime(h.passBegan(now))
+		if o.PassBegan.IsZero() {
+			o.NextPass = shownTime(h.next)
+		}
+	}
+	return o
+}
+
+// judge tells whether the worker is alive and ready, and if not, why.
+func (h *health) judge(o *overview, now time.Time) {
+	o.Alive = !now.After(h.due)
+	gone, missing := away(o.Dependencies)
+	switch {
+	case !o.Alive:
+		o.Cause = causeSilence
+		o.Reason = "no sign of life for " + now.Sub(h.sign).Round(time.Second).String() + ", " +
+			h.due.Sub(h.sign).Round(time.Second).String() + " would be the longest"
+	case h.fault != "":
+		o.Cause, o.Reason = h.cause, h.fault
+	case missing:
+		o.Cause, o.Reason = gone.Cause, gone.Reason
+	case h.state == stateStandby:
+		o.Ready = true
+	case !h.decided:
+		o.Reason = "no pass has ended yet"
+	case now.Sub(h.good) > h.stale():
+		o.Cause = causeSilence
+		o.Reason = "no pass has ended for " + now.Sub(h.good).Round(time.Second).String() + ", " +
+			h.stale().Round(time.Second).String() + " would be the longest"
+	default:
+		o.Ready = true
+	}
+	for _, d := range o.Dependencies {
+		if d.Cause == o.Cause && !strings.Contains(strings.ToLower(o.Reason), strings.ToLower(d.Name)) {
+			o.Reason = d.Name + ": " + o.Reason
+		}
+	}
+}
+
+// passes returns what is kept of them, the newest first.
+func (h *health) passes() []endedPass {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := append([]endedPass{}, h.past...) // a list in JSON, though it be empty
+	slices.Reverse(kept)
+	return kept
 }
 
 // shownTime is a time as people and scripts want to read it.

@@ -108,14 +108,14 @@ func TestHealthIsAskedByHTTP(t *testing.T) {
 		{"GET", "/readyz", func() { w.Standby("other") }, 200},
 		{"POST", "/healthz", nil, 405},
 		{"DELETE", "/readyz", nil, 405},
-		{"GET", "/", nil, 404},
+		{"GET", "/nothing", nil, 404},
 		{"GET", "/healthz/", nil, 404},
 	} {
 		if c.before != nil {
 			c.before()
 		}
 		rec := httptest.NewRecorder()
-		w.health.handler().ServeHTTP(rec, httptest.NewRequest(c.method, c.path, nil))
+		lookOnly(newWebsite(&config{}, w.observer)).ServeHTTP(rec, httptest.NewRequest(c.method, c.path, nil))
 		if rec.Code != c.code {
 			t.Errorf("%s %s: got %d, want %d", c.method, c.path, rec.Code, c.code)
 		}
@@ -248,7 +248,7 @@ func TestTheServerIsNotHeldUpByItsClients(t *testing.T) {
 	t.Parallel()
 	w := watch(t, false, nil)
 	addr := freeAddr(t)
-	s, err := serve(addr, w.health.handler(), slog.New(slog.DiscardHandler))
+	s, err := serve(addr, lookOnly(newWebsite(loadOK(t, minimal(nil)), w.observer)), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

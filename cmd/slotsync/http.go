@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,8 +24,12 @@ func serve(addr string, handler http.Handler, log *slog.Logger) (*server, error)
 	if err != nil {
 		return nil, fmt.Errorf("serve HTTP_ADDR: %w", err)
 	}
+	if at, ok := listener.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
+		own, _, _ := net.SplitHostPort(addr)
+		handler = loopbackOnly(own, handler)
+	}
 	s := &server{ended: make(chan struct{}), http: &http.Server{
-		Handler:           handler,
+		Handler:           lookOnly(handler),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,
 		WriteTimeout:      10 * time.Second,
@@ -32,7 +37,7 @@ func serve(addr string, handler http.Handler, log *slog.Logger) (*server, error)
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // of what others send wrongly
 	}}
-	log.Info("serving health", "addr", listener.Addr().String())
+	log.Info("serving health and a page", "addr", listener.Addr().String())
 	go func() {
 		defer close(s.ended)
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -52,4 +57,42 @@ func (s *server) Close() error {
 	}
 	<-s.ended
 	return err
+}
+
+// lookOnly answers nothing but GET and HEAD, and sends with all answers what keeps a browser from doing more with them
+// than to show them.
+func lookOnly(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY") // for browsers that do not know frame-ancestors
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "only GET and HEAD: nothing can be changed here", http.StatusMethodNotAllowed)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// loopbackOnly answers those who ask a server on loopback by an address, as localhost, or by its own name. A web page elsewhere whose name
+// was made to lead to this machine, so that its scripts may read what is served here, asks by that name.
+func loopbackOnly(own string, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = strings.Trim(r.Host, "[]")
+		}
+		if host != "localhost" && (host != own || own == "") && net.ParseIP(host) == nil {
+			http.Error(w, "this worker listens on loopback and answers to localhost and 127.0.0.1 only; a proxy has to ask by one of these", http.StatusMisdirectedRequest)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
 }

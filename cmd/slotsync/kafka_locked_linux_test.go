@@ -40,8 +40,8 @@ type lockedKafka struct {
 	log       *logged           // of the broker
 }
 
-// cut is what the broker's log has of a connection that was used for longer than its session lasts.
-const cut = "Disconnecting expired channel"
+// expired is what the broker's log has of a connection that was used for longer than its session lasts.
+const expired = "Disconnecting expired channel"
 
 const (
 	annsPassword   = "hush-hush" // over PLAIN
@@ -113,7 +113,7 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 
 	java := func(args ...string) *exec.Cmd {
 		cmd := exec.Command("java", append([]string{"-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-			"-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug", // for cut
+			"-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug", // for expired
 			"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=" + k.idp.URL + "/jwks", "-cp", filepath.Join(jars, "*")}, args...)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		return cmd

@@ -215,7 +215,7 @@ func TestNothingIsLostOrRepeatedWhenSessionsEndAndSecretsAreReplaced(t *testing.
 	if n := strings.Count(r.String(), bad) + strings.Count(r.String(), `"level":"WARN"`); n > 0 {
 		t.Errorf("%d failures and warnings in %s, want none:\n%s", n, 3*sessionLasts, r)
 	}
-	if n := strings.Count(k.log.String(), cut); n > 0 {
+	if n := strings.Count(k.log.String(), expired); n > 0 {
 		t.Errorf("the broker cut %d connections in %s, want none", n, 3*sessionLasts)
 	}
 

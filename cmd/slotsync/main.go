@@ -131,7 +131,7 @@ func runWorker(ctx context.Context, cfg *config, log *slog.Logger, screen *scree
 	defer closeInto(&err, stats, "close metrics")
 	watch := newObserver(cfg, log, stats, screen)
 	if cfg.HTTP.Addr != "" && !cfg.Once {
-		server, err := serve(cfg.HTTP.Addr, watch.health.handler(), log)
+		server, err := serve(cfg.HTTP.Addr, newWebsite(cfg, watch), log)
 		if err != nil {
 			return err
 		}

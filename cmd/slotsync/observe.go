@@ -32,6 +32,7 @@ type observer struct {
 	stats    *metrics
 	screen   *screen
 	health   *health
+	desk     *desk         // where people ask for a shift
 	readable bool          // the log is for people
 	wait     time.Duration // after a pass; negative: there is no next one
 
@@ -48,7 +49,7 @@ type observer struct {
 var _ shiftsync.Observer = (*observer)(nil)
 
 func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) *observer {
-	o := &observer{log: log, stats: stats, screen: screen, health: newHealth(cfg), readable: readable(screen, cfg), wait: cfg.Sync.Wait}
+	o := &observer{log: log, stats: stats, screen: screen, health: newHealth(cfg), desk: newDesk(), readable: readable(screen, cfg), wait: cfg.Sync.Wait}
 	if cfg.Once {
 		o.wait = -1
 	}
@@ -58,7 +59,7 @@ func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) 
 // Standby logs at once, and then each minute while nothing changes.
 func (o *observer) Standby(holder string) {
 	o.stats.holds(false, true)
-	o.health.standby()
+	o.health.standby(holder)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if holder == o.holder && time.Since(o.logged) < standbyEvery {
@@ -88,14 +89,14 @@ func (o *observer) Took(open int) {
 // Reading starts the pass's clock and counts.
 func (o *observer) Reading() {
 	o.stats.reading()
-	o.health.progress()
+	o.health.reading()
 	o.screen.begin()
 }
 
 // Batch measures, and shows how far the pass is.
 func (o *observer) Batch(t shiftsync.Tally) {
 	o.stats.batch(t)
-	o.health.progress()
+	o.health.batch(t)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sofar.Add(t)
@@ -105,6 +106,9 @@ func (o *observer) Batch(t shiftsync.Tally) {
 // Asked measures an attempt to get an answer of the API.
 func (o *observer) Asked(r wiw.Response) {
 	o.health.progress()
+	if r.Class != "error" {
+		o.health.needs.heard(causeAPI, time.Now())
+	}
 	o.stats.request(r.Class, r.Latency)
 	if r.Remaining >= 0 {
 		o.stats.remaining(r.Remaining)
@@ -131,6 +135,7 @@ func (o *observer) compareClocks(ahead time.Duration) {
 
 // SetAside names the first shifts of a pass, and Done counts the rest: a thousand bad shifts have one cause.
 func (o *observer) SetAside(id int64, why string) {
+	o.health.setAside(id, why)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.aside++

@@ -10,8 +10,8 @@ import (
 	"github.com/slotsync/slotsync/cmd/mini/world"
 )
 
-// dependency is a server that a start needs.
-type dependency struct {
+// necessity is a server that a start needs.
+type necessity struct {
 	name    string
 	setting string // that says where it is, which an error has to name
 	at      func(w *world.World) string
@@ -20,9 +20,9 @@ type dependency struct {
 	hanging time.Duration            // longest time that --once takes if it hangs
 }
 
-func dependencies() []dependency {
+func necessities() []necessity {
 	bare := func(url string) string { return strings.TrimPrefix(url, "http://") }
-	return []dependency{
+	return []necessity{
 		{"Kafka", "KAFKA_BROKERS", func(w *world.World) string { return w.Kafka.Addrs[0] }, func(a string) string { return a }, 7 * time.Second, 7 * time.Second},
 		{"Redis", "REDIS_HOST", func(w *world.World) string { return w.Redis.Addr() }, func(a string) string { return "redis://" + a }, 3 * time.Second, 10 * time.Second},
 		{"the registry", "SCHEMA_REGISTRY_URL", func(w *world.World) string { return bare(w.Registry.URL()) }, func(a string) string { return "http://" + a }, 3 * time.Second, 17 * time.Second},
@@ -32,7 +32,7 @@ func dependencies() []dependency {
 
 // absence is a way in which a server may be away.
 type absence struct {
-	dependency
+	necessity
 	hangs bool
 }
 
@@ -44,7 +44,7 @@ func (a absence) String() string {
 }
 
 func absences() (all []absence) {
-	for _, d := range dependencies() {
+	for _, d := range necessities() {
 		all = append(all, absence{d, false}, absence{d, true})
 	}
 	return all
@@ -62,7 +62,7 @@ func TestAStartWaitsForWhatIsAway(t *testing.T) {
 			g.close()
 		}
 		began := time.Now()
-		r := loop(t, in(w, env{settingOf(c.dependency): c.put(addr), "SYNC_SLEEP_PERIOD_SECONDS": "0", "WIW_TIMEOUT": "1s", "WIW_RATE": "6000"}))
+		r := loop(t, in(w, env{settingOf(c.necessity): c.put(addr), "SYNC_SLEEP_PERIOD_SECONDS": "0", "WIW_TIMEOUT": "1s", "WIW_RATE": "6000"}))
 		r.until(t, bad, 1)
 		if !strings.Contains(r.String(), c.setting) {
 			t.Errorf("it does not name %s:\n%s", c.setting, r)
@@ -92,7 +92,7 @@ func TestTheOnlyPassDoesNotWaitLongForWhatIsAway(t *testing.T) {
 			within = c.hanging
 		}
 		began := time.Now()
-		_, code, log := once(t, w, env{settingOf(c.dependency): c.put(addr), "WIW_TIMEOUT": "1s"})
+		_, code, log := once(t, w, env{settingOf(c.necessity): c.put(addr), "WIW_TIMEOUT": "1s"})
 		if took := time.Since(began); code != 1 || took > within || !strings.Contains(log, c.setting) || !strings.Contains(log, addr) {
 			t.Errorf("got exit %d after %s, want 1 within %s, and %s at %s named in\n%s", code, took, within, c.setting, addr, log)
 		}
@@ -120,7 +120,7 @@ func startWorld(t *testing.T) *world.World {
 }
 
 // settingOf is the variable that the world sets.
-func settingOf(d dependency) string {
+func settingOf(d necessity) string {
 	if d.setting == "SCHEMA_REGISTRY_URL" {
 		return "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL"
 	}

@@ -22,6 +22,8 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 		return err
 	}
 	defer closeInto(&err, out, "close connections")
+	defer watch.desk.close()
+	cache.OnAnswer(out.redis, func(err error) { _ = watch.health.needs.note(causeRedis, err) })
 	cluster, err := findCluster(ctx, cfg, out.kafka, watch)
 	if err != nil || cluster == "" {
 		return err
@@ -29,6 +31,8 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 	warnOfStranded(ctx, cfg, out.redis, cluster, log)
 	w := out.worker(cfg, cluster)
 	w.Observer = watch
+	watch.health.needs.around(w, out.registry)
+	watch.desk.open(newStore(cfg, out.redis, cluster))
 	if cfg.Once {
 		_, err := w.RunOnce(ctx)
 		return told(err) // as the end of the pass
@@ -215,6 +219,7 @@ const leastPause = time.Second
 func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *observer) (string, error) {
 	for {
 		cluster, err := kafka.ClusterID(ctx)
+		err = watch.health.needs.note(causeKafka, err)
 		switch {
 		case err == nil:
 			return cluster, nil

@@ -1,0 +1,472 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/slotsync/slotsync/cache"
+	"github.com/slotsync/slotsync/cmd/mini/world"
+	"github.com/slotsync/slotsync/publish"
+	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
+)
+
+// visit asks the website of what is watched, as it is served.
+func (w watched) visit(t *testing.T, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	lookOnly(newWebsite(loadOK(t, minimal(nil)), w.observer)).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+	return rec
+}
+
+// asJSON is the answer in JSON.
+func asJSON[T any](t *testing.T, rec *httptest.ResponseRecorder) (answer T) {
+	t.Helper()
+	if got := rec.Header().Get("Content-Type"); got != "application/json" {
+		t.Errorf("got a %s", got)
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil {
+		t.Fatalf("%v in %s", err, rec.Body)
+	}
+	return answer
+}
+
+var errKafka = &troubleWith{causeKafka, errors.New("kafka: topic shifts: no broker")}
+
+func TestHowThingsStandIsOneLine(t *testing.T) {
+	ok := report(shiftsync.Tally{Fetched: 7, Unchanged: 7})
+	pending := ok
+	pending.Pending = 1204
+	left := fmt.Errorf("%w: 0 shifts intended, 5 left to the next pass", shiftsync.ErrPending)
+	outage := errors.Join(fmt.Errorf("%w: 1204 shifts intended", shiftsync.ErrPending), errKafka)
+	inStep := func(w watched) { w.Took(0); w.Done(ok, nil) }
+	for _, c := range []struct {
+		claim string
+		watch func(w watched)
+		kind  string
+		line  string // title, reason and error
+		ready bool
+	}{
+		{"at first", func(watched) {}, "starting", "Starting: The first pass has not ended yet.", false},
+		{"with the lease", func(w watched) { w.Took(0) }, "starting", "Starting: The first pass has not ended yet.", false},
+		{"another one has it", func(w watched) { w.Standby("worker-1 (process 7)") }, "standby", "Standing by: worker-1 (process 7) holds the lease.", true},
+		{"a standby without Redis", func(w watched) {
+			w.Standby("other")
+			w.Done(shiftsync.Report{}, fmt.Errorf("acquire lease: %w", w.health.needs.note(causeRedis, errors.New("refused"))))
+		}, "bad", "Cannot stand by: Redis does not answer, or refuses to work. Redis: acquire lease: refused", false},
+		{"a standby asks Redis alone", func(w watched) { inStep(w); w.health.needs.note(causeKafka, errKafka); w.Standby("other") },
+			"standby", "Standing by: other holds the lease.", true},
+		{"all went out", inStep, "ok", "In step: The topic shifts has all that the last pass saw.", true},
+		{"Kafka is away and nothing had to go out", func(w watched) { inStep(w); w.health.needs.note(causeKafka, errKafka) },
+			"warn", "In step: But the next change has to wait: Kafka is away, or does not take records. kafka: topic shifts: no broker", false},
+		{"the registry is away and its schemas are known", func(w watched) { inStep(w); w.health.needs.note(causeRegistry, errors.New("refused")) },
+			"ok", "In step: The topic shifts has all that the last pass saw.", true},
+		{"something was left, of its own accord", func(w watched) { inStep(w); w.Done(ok, left) },
+			"warn", "Not in step: The last pass left something to the next one. something stays pending: 0 shifts intended, 5 left to the next pass", true},
+		{"Kafka is away", func(w watched) { inStep(w); w.Done(pending, outage) }, "bad",
+			"Not in step: Kafka is away, or does not take records. Changes of 1,204 shifts wait in Redis. " +
+				"something stays pending: 1204 shifts intended; kafka: topic shifts: no broker", false},
+		{"Kafka was never there", func(w watched) { w.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", errKafka)) }, "bad",
+			"Not in step: Kafka is away, or does not take records. find the kafka cluster: kafka: topic shifts: no broker", false},
+		{"the API fails", func(w watched) { inStep(w); w.Done(ok, &troubleWith{causeAPI, errors.New("read shifts: 403")}) }, "bad",
+			"Not in step: When I Work gives no answer that can be used. When I Work: read shifts: 403", false},
+		{"an error of several lines", func(w watched) { inStep(w); w.Done(ok, errors.Join(errors.New("a"), errors.New("b"))) }, "bad",
+			"Not in step: A pass failed. a; b", false},
+		{"trouble is over", func(w watched) { inStep(w); w.Done(pending, outage); w.Done(ok, nil) }, "ok", "In step: The topic shifts has all that the last pass saw.", true},
+		{"the lease is lost", func(w watched) { inStep(w); w.Lost() }, "starting", "Starting: The first pass has not ended yet.", false},
+		{"it hangs", func(w watched) { inStep(w); <-time.After(10 * time.Minute) }, "bad",
+			"Not in step: The worker hangs. no sign of life for 10m0s, 3m11s would be the longest", false},
+		{"it lives and gets nowhere", func(w watched) {
+			inStep(w)
+			for range 10 {
+				<-time.After(time.Minute)
+				w.Batch(shiftsync.Tally{Fetched: 500})
+			}
+		}, "bad", "Not in step: The worker hangs. no pass has ended for 10m0s, 3m33s would be the longest", false},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := watch(t, false, nil)
+				c.watch(w)
+				o := w.health.overview()
+				h := headlineOf(&o, "shifts")
+				line := strings.Join(strings.Fields(h.Title+": "+h.Why+" "+h.Wait+" "+h.Error), " ")
+				if h.Kind != c.kind || line != c.line {
+					t.Errorf("got  %s, %s\nwant %s, %s", h.Kind, line, c.kind, c.line)
+				}
+				if o.Ready != c.ready || o.Ready != (o.Reason == "") {
+					t.Errorf("got ready %v with the reason %q", o.Ready, o.Reason)
+				}
+				for _, path := range []string{"/readyz", "/api/health"} {
+					if rec := w.visit(t, path); rec.Code != statusOf(c.ready) {
+						t.Errorf("%s: got %d", path, rec.Code)
+					}
+				}
+				page := w.visit(t, "/").Body.String()
+				if !strings.Contains(page, `class="state `+c.kind+`"`) || !strings.Contains(page, h.Title) || !strings.Contains(page, "<p class=\"why\">"+h.Why) {
+					t.Errorf("the page says something else:\n%s", page)
+				}
+			})
+		})
+	}
+}
+
+func TestTheTimesOfTheHeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		ok := report(shiftsync.Tally{})
+		at := map[string]time.Time{}
+		step := func(name string, do func()) {
+			<-time.After(10 * time.Second)
+			at[name] = time.Now().UTC()
+			do()
+		}
+		since := func(claim, want string) {
+			t.Helper()
+			o := w.health.overview()
+			if got := headlineOf(&o, "shifts").Since; !got.Equal(at[want]) {
+				t.Errorf("%s: since %s, want %s: %v", claim, got, want, at)
+			}
+		}
+		step("the lease", func() { w.Took(0) })
+		step("a failure", func() { w.Done(ok, errRedis) })
+		since("never in step", "the lease")
+		step("the first good", func() { w.Done(ok, nil) })
+		step("the second good", func() { w.Done(ok, nil) })
+		since("in step", "the first good")
+		step("trouble", func() { w.Done(ok, errRedis) })
+		since("since the last time that it was known", "the second good")
+		step("the third good", func() { w.Done(ok, nil) })
+		since("in step anew", "the third good")
+
+		o := w.health.overview()
+		if !o.PassBegan.IsZero() || !o.NextPass.Equal(at["the third good"].Add(10*time.Second)) {
+			t.Errorf("between passes: got %+v", o)
+		}
+		<-time.After(13 * time.Second)
+		if o := w.health.overview(); !o.PassBegan.Equal(at["the third good"].Add(10 * time.Second)) {
+			t.Errorf("a pass that hangs before it reads shows its age: got %+v", o)
+		}
+		w.Reading()
+		w.Batch(shiftsync.Tally{Fetched: 500})
+		w.Batch(shiftsync.Tally{Fetched: 4, Published: 2})
+		if o := w.health.overview(); o.PassFetched != 504 || o.PassSent != 2 || !o.PassBegan.Equal(at["the third good"].Add(10*time.Second)) {
+			t.Errorf("a pass under way: got %+v", o)
+		}
+		w.Standby("other")
+		w.Took(0)
+		step("a failure after standing by", func() { w.Done(ok, errRedis) })
+		o = w.health.overview()
+		if got := headlineOf(&o, "shifts").Since; !got.Equal(o.Since) {
+			t.Errorf("what was before another worker had the lease says nothing: got %s, want %s", got, o.Since)
+		}
+	})
+}
+
+func TestALongPassIsGivenItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		long := report(shiftsync.Tally{})
+		long.Took = time.Hour
+		w.Took(0)
+		w.Done(long, nil)
+		for range 60 {
+			<-time.After(time.Minute)
+			w.Batch(shiftsync.Tally{Fetched: 500})
+		}
+		if c := w.health.condition(); !c.Ready {
+			t.Errorf("a pass of an hour after another one of an hour: got %+v", c)
+		}
+	})
+}
+
+func TestPassesAreToldTheNewestFirstAndNotForEver(t *testing.T) {
+	w := watch(t, false, nil)
+	if rec := w.visit(t, "/api/passes"); strings.TrimSpace(rec.Body.String()) != `{"passes":[]}` {
+		t.Errorf("at first: got %s", rec.Body)
+	}
+	w.Took(0)
+	for i := range 250 {
+		rep := report(shiftsync.Tally{Fetched: i, Published: 1, StillAside: 2})
+		rep.Pass, rep.Pending = fmt.Sprintf("pass-%d", i), 3
+		rep.Notices = slices.Repeat([]string{strings.Repeat("ü", 900)}, 30)
+		w.Done(rep, errors.New(strings.Repeat("é", 3000)))
+	}
+	w.Done(shiftsync.Report{}, errRedis)
+	got := asJSON[struct{ Passes []endedPass }](t, w.visit(t, "/api/passes")).Passes
+	if len(got) != keptPasses || got[0].ID != "" || got[0].Result != "failed" || got[0].Reason != errRedis.Error() || got[1].ID != "pass-249" {
+		t.Fatalf("got %d, the first %+v", len(got), got[:2])
+	}
+	p := got[1]
+	if p.Fetched != 249 || p.Published != 1 || p.SetAside != 2 || p.Pending != 3 || p.TookMS != 840 || p.Ended.Sub(p.Began) != 840*time.Millisecond || p.Cause != causeOther {
+		t.Errorf("got %+v", p)
+	}
+	if len(p.Reason) > keptReason+8 || len(p.Notices) != keptNotices || len(p.Notices[0]) > keptReason+8 {
+		t.Errorf("got %d bytes of reason, %d notices", len(p.Reason), len(p.Notices))
+	}
+	if strings.ContainsRune(p.Reason, '\uFFFD') {
+		t.Error("a letter is cut in two")
+	}
+}
+
+func TestWhatWasSetAsideLatelyIsTold(t *testing.T) {
+	w := watch(t, false, nil)
+	for i := range 30 {
+		w.SetAside(int64(i), "end_time is missing\nor cannot be read")
+	}
+	got := asJSON[overview](t, w.visit(t, "/api/health")).SetAside
+	if len(got) != keptAside || got[0].ID != 29 || got[0].Reason != "end_time is missing; or cannot be read" {
+		t.Errorf("got %+v", got)
+	}
+	w.SetAside(0, "no id")
+	if page := w.visit(t, "/").Body.String(); !strings.Contains(page, "without an id") || !strings.Contains(page, "<b>29</b>") {
+		t.Errorf("got\n%s", page)
+	}
+}
+
+func TestACauseIsOneWord(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want cause
+	}{
+		{nil, ""},
+		{errors.New("hm"), causeOther},
+		{fmt.Errorf("read: %w", &troubleWith{causeAPI, errors.New("403")}), causeAPI},
+		{errors.Join(shiftsync.ErrPending, errKafka), causeKafka},
+		{errors.Join(shiftsync.ErrPendingLimit, errKafka), causeKafka},
+		{shiftsync.ErrPendingLimit, causeLimit},
+		{fmt.Errorf("%w: 5 of 7", shiftsync.ErrTooManyBad), causeBad},
+		{errors.Join(shiftsync.ErrLeaseLost, errors.New("late")), causeLease},
+		{&troubleWith{causeKafka, shiftsync.ErrFenced}, causeRival},
+		{fmt.Errorf("bind: %w", &shiftsync.LayoutError{What: "a", Was: "b", Now: "c"}), causeLayout},
+		{fmt.Errorf("renew: %w", cache.ErrRedis), causeRedis},
+	} {
+		if got := causeOf(c.err); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.err, got, c.want)
+		}
+		if c.want != "" && c.want.words() == "" {
+			t.Errorf("%q has no words", c.want)
+		}
+	}
+}
+
+func TestTheWebsiteIsLookedAtAndNothingElse(t *testing.T) {
+	w := watch(t, false, nil)
+	handler := lookOnly(newWebsite(loadOK(t, minimal(nil)), w.observer))
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, httptest.NewRequest(method, path, strings.NewReader("{}")))
+		return rec
+	}
+	paths := map[string]int{
+		"/": 200, "/page.css": 200, "/page.js": 200, "/icon.svg": 200, "/healthz": 200, "/readyz": 503, "/api/health": 503, "/api/passes": 200,
+		"/api/shifts/": 400, "/api/shifts/x": 400, "/api/shifts/5/6": 400, "/nothing": 404, "/page": 404, "/page/index.html": 404, "/index.html": 404,
+	}
+	for path, code := range paths {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"} {
+			want := code
+			if method != "GET" && method != "HEAD" {
+				want = http.StatusMethodNotAllowed
+			}
+			rec := ask(method, path)
+			if rec.Code != want {
+				t.Errorf("%s %s: got %d, want %d", method, path, rec.Code, want)
+			}
+			if want == http.StatusMethodNotAllowed && rec.Header().Get("Allow") != "GET, HEAD" {
+				t.Errorf("%s %s: got Allow %q", method, path, rec.Header().Get("Allow"))
+			}
+			for name, part := range map[string]string{
+				"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+				"Cache-Control": "no-store", "X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin",
+			} {
+				if got := rec.Header().Get(name); !strings.Contains(got, part) {
+					t.Errorf("%s %s: got %s %q, want %q in it", method, path, name, got, part)
+				}
+			}
+		}
+	}
+	policy := ask("GET", "/").Header().Get("Content-Security-Policy")
+	for _, part := range []string{"frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+		if !strings.Contains(policy, part) {
+			t.Errorf("%s is not in %s", part, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(policy, "*") {
+		t.Errorf("the policy lets through what is not ours: %s", policy)
+	}
+}
+
+// Whoever can edit a shift or answer in the place of the API has a say in an error's text.
+func TestWhatOthersWroteIsShownAndNotRun(t *testing.T) {
+	const evil = `"><script>alert(1)</script>`
+	w := watch(t, false, nil)
+	w.Took(0)
+	w.SetAside(5, evil)
+	rep := report(shiftsync.Tally{})
+	rep.Notices = []string{evil}
+	w.health.needs.note(causeKafka, errors.New(evil))
+	w.Done(rep, errors.New(evil))
+	page := w.visit(t, "/?shift="+`%22%3E%3Cscript%3Ealert(1)%3C/script%3E`).Body.String()
+	if strings.Contains(page, "<script>") || strings.Contains(page, `""`) || strings.Count(page, "alert(1)") < 6 {
+		t.Errorf("got\n%s", page)
+	}
+}
+
+func TestALoopbackServerIsAskedByItsAddress(t *testing.T) {
+	handler := loopbackOnly("worker.test", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for host, want := range map[string]int{
+		"localhost:8080": 200, "localhost": 200, "127.0.0.1:8080": 200, "127.0.0.1": 200, "[::1]:8080": 200, "[::1]": 200, "worker.test:8080": 200,
+		"evil.example:8080": 421, "evil.example": 421, "localhost.evil.example": 421, "": 421,
+	} {
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		req.Host = host
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, req)
+		if rec.Code != want {
+			t.Errorf("%q: got %d, want %d", host, rec.Code, want)
+		}
+	}
+}
+
+// loopAt runs the program as a loop that serves HTTP, and returns what asks it.
+func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base string, ask func(path string) (int, string)) {
+	t.Helper()
+	settings["HTTP_ADDR"] = freeAddr(t)
+	base = "http://" + settings["HTTP_ADDR"]
+	ask = func(path string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var b strings.Builder
+		if err := res.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := strings.Cut(b.String(), "\r\n\r\n")
+		return res.StatusCode, body
+	}
+	return loop(t, in(w, settings)), base, ask
+}
+
+func TestAShiftIsLookedUpByItsID(t *testing.T) {
+	w := start(t, world.Options{Shifts: 20, Partitions: 1})
+	w.API.PutJSON(7, time.Now(), time.Now().Add(time.Hour), `{"id":7,"notes":"Mrs Miller is ill"}`)
+	var id int64
+	for id = range truth(w) {
+		if id != 7 {
+			break
+		}
+	}
+	worker, _, ask := loopAt(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "3600"})
+	worker.until(t, good, 1)
+	path := fmt.Sprintf("/api/shifts/%d", id)
+	code, body := ask(path)
+	var got shiftAnswer
+	if err := json.Unmarshal([]byte(body), &got); err != nil || code != 200 {
+		t.Fatalf("got %d, %s, %v", code, body, err)
+	}
+	records := consume(t, w)
+	i := slices.IndexFunc(records, func(r record) bool { return r.id == id })
+	if r := got.Remembered; r == nil || r.Fingerprint != records[i].Headers["slotsync-hash"] || r.Offset != records[i].Offset || r.Schema == 0 ||
+		time.Since(r.Acknowledged) > time.Minute || r.EndTime.IsZero() || got.ID != id {
+		t.Errorf("got %s, want what is in the topic: %+v", body, records[i])
+	}
+	if code, body := ask("/api/shifts/7"); code != 200 || !strings.Contains(body, "start_time is missing") || strings.Contains(body, "Miller") {
+		t.Errorf("set aside: got %d, %s", code, body)
+	}
+	if code, body := ask("/api/shifts/12345"); code != 404 || !strings.Contains(body, `"error":"shift 12345 is not known`) {
+		t.Errorf("unknown: got %d, %s", code, body)
+	}
+	for _, bad := range []string{"", "x", "0", "-5", "1.5", "99999999999999999999"} {
+		if code, body := ask("/api/shifts/" + bad); code != 400 || !strings.Contains(body, `"error":"the id`) {
+			t.Errorf("%q: got %d, %s", bad, code, body)
+		}
+	}
+	w.Redis.SetError("LOADING Redis is loading")
+	if code, body := ask(path); code != 503 || !strings.Contains(body, "LOADING") {
+		t.Errorf("without Redis: got %d, %s", code, body)
+	}
+	w.Redis.SetError("")
+	refused := 0
+	for range 30 {
+		if code, _ := ask(path); code == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused < 20 {
+		t.Errorf("%d of 30 questions at once were refused", refused)
+	}
+	if code, body := ask("/?shift=x"); code != 200 || !strings.Contains(body, "the id of a shift is a whole number") {
+		t.Errorf("without a script: got %d, %s", code, body)
+	}
+}
+
+func TestAShiftCannotBeLookedUpBeforeTheDestinationIsKnown(t *testing.T) {
+	w := watch(t, false, nil)
+	if rec := w.visit(t, "/api/shifts/5"); rec.Code != 503 || !strings.Contains(rec.Body.String(), "Kafka has not answered") {
+		t.Errorf("got %d, %s", rec.Code, rec.Body)
+	}
+}
+
+func TestTheDependenciesAreKnownByTheirFate(t *testing.T) {
+	w := start(t, world.Options{Shifts: 5, Partitions: 1})
+	worker, _, ask := loopAt(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "0"})
+	worker.until(t, good, 2)
+	overviewNow := func() (int, overview) {
+		t.Helper()
+		code, body := ask("/api/health")
+		var o overview
+		if err := json.Unmarshal([]byte(body), &o); err != nil {
+			t.Fatalf("%v in %s", err, body)
+		}
+		return code, o
+	}
+	code, o := overviewNow()
+	if code != 200 || len(o.Dependencies) != 4 {
+		t.Errorf("got %d, %+v", code, o)
+	}
+	for _, d := range o.Dependencies {
+		if time.Since(d.Heard) > time.Minute || !d.Since.IsZero() {
+			t.Errorf("%s: got %+v", d.Name, d)
+		}
+	}
+	w.API.Fail(-1, wiwtest.Status(http.StatusForbidden, `{"error":"no"}`))
+	worker.until(t, bad, 1)
+	code, o = overviewNow()
+	if code != 503 || o.Cause != causeAPI || !strings.HasPrefix(o.Reason, "When I Work: ") || o.Dependencies[0].Since.IsZero() {
+		t.Errorf("the API says no: got %d, %+v", code, o)
+	}
+	worker.halt(t)
+}
+
+// A stop, the lease and a newer worker are nobody's fault.
+func TestNotAllErrorsAreOfTheDependency(t *testing.T) {
+	d := newDependencies()
+	for _, err := range []error{context.Canceled, shiftsync.ErrLeaseLost, fmt.Errorf("x: %w", shiftsync.ErrFenced)} {
+		if got := d.note(causeKafka, err); got != err {
+			t.Errorf("%v is told as %v", err, got)
+		}
+	}
+	if _, gone := away(d.now()); gone {
+		t.Error("Kafka is taken to be away")
+	}
+	err := d.note(causeKafka, publish.ErrNoTopic)
+	if it, gone := away(d.now()); !gone || it.Cause != causeKafka || !errors.Is(err, publish.ErrNoTopic) {
+		t.Errorf("got %+v, %v", it, err)
+	}
+}
