@@ -333,7 +333,7 @@ func TestTheTokenIsNotSentWhereARedirectPoints(t *testing.T) {
 			_, err := readAll(newClient(t, nil, wiw.Config{URL: server.URL, Transport: server.Client().Transport}), month)
 			server.Close()
 			if err == nil || !strings.Contains(err.Error(), "redirects are not followed; WIW_URL must be the API itself") {
-				t.Errorf("%d to %s: got %v", status, claim, err)
+				t.Fatalf("%d to %s: got %v", status, claim, err)
 			}
 			if asked != 1 {
 				t.Errorf("%d to %s: it was asked %d times, want once", status, claim, asked)

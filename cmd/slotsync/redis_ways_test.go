@@ -61,8 +61,11 @@ func ways(t *testing.T, w *world.World, checkGroup string, attempts []attempt) {
 			}
 			advice := adviceOf(text, checkGroup)
 			t.Logf("check:\n%s", advice)
-			setting := a.says[0]
-			if !strings.Contains(strings.Join(strings.Fields(advice), " "), setting) {
+			setting, flat := a.says[0], strings.Join(strings.Fields(advice), " ")
+			if _, todo, _ := strings.Cut(flat, "→"); strings.Contains(setting, "_TLS_") {
+				flat = todo // what was seen names it anyway
+			}
+			if !strings.Contains(flat, setting) {
 				t.Errorf("check: got\n%s\nwant %s in it", advice, setting)
 			}
 			for _, secret := range []string{hush, sentHush, wrongHush} {
