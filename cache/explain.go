@@ -39,6 +39,11 @@ func (e *serverError) Error() string {
 	}
 	// What follows these words, in the server's answer to a command that it does not know, is our data.
 	said, _, _ := strings.Cut(e.err.Error(), ", with args beginning with")
+	// Nor is what the library quotes of an answer that it does not understand: it may be a piece of one that it does.
+	if strings.HasPrefix(said, "redis: ") || strings.HasPrefix(said, "strconv.") {
+		said, _, _ = strings.Cut(said, `"`)
+		said = strings.TrimRight(said, " :=")
+	}
 	// The library has a line for each Sentinel.
 	text += ": " + strings.Join(slices.Compact(strings.Split(strings.TrimPrefix(said, "redis: "), "\n")), ", ")
 	if e.advice == "" {

@@ -88,6 +88,30 @@ func TestWhatIsAnnouncedIsNotBelieved(t *testing.T) {
 	}
 }
 
+// When an answer is not understood, it may be because we are in the middle of another one, which is nobody's business.
+func TestWhatIsNotUnderstoodIsNotQuoted(t *testing.T) {
+	const hello = "%1\r\n+server\r\n+redis\r\n"
+	for _, answer := range []string{"?a s3cr3t note\r\n", "a s3cr3t note\r\n", "s\n", "*x s3cr3t\r\n", "$s3cr3t\r\n", ":s3cr3t\r\n", "#s3cr3t\r\n", ",s3cr3t\r\n", "$3\r\ns3cr3t\r\n", "*2\r\n$6\r\ns3cr3t\r\n?s3cr3t\r\n"} {
+		for _, first := range []string{"", hello} {
+			r := cache.New(dial(t, cache.Config{URL: answering(t, first, answer)}), "d", cache.Timeout(300*time.Millisecond))
+			term := shiftsync.Term{Owner: "t", Claim: "c"}
+			_, errAcquire := r.Acquire(t.Context(), shiftsync.Owner{Token: "t"}, ttl)
+			_, _, errOpen := r.Open(t.Context(), 0)
+			_, errIntend := r.Intend(t.Context(), term, []shiftsync.Intent{{Record: shiftsync.Record{ID: 1}}})
+			_, errEnds := r.Ends(t.Context())
+			errLookup := r.Lookup(t.Context(), []shiftsync.Sighting{{ID: 1}}, make([]shiftsync.Known, 1))
+			for _, err := range []error{errAcquire, errOpen, errIntend, errEnds, errLookup} {
+				if err != nil && (strings.Contains(err.Error(), "s3cr3t") || strings.Contains(err.Error(), "note")) {
+					t.Errorf("%q after %q: got %v", answer, first, err)
+				}
+			}
+			if errAcquire == nil && errOpen == nil {
+				t.Errorf("%q after %q: it was understood", answer, first)
+			}
+		}
+	}
+}
+
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

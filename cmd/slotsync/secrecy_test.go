@@ -187,11 +187,11 @@ func TestNothingIsGivenAway(t *testing.T) {
 	}
 	scenes := []scene{
 		{"all is well", func(*secretive) {}, `"pass done"`, 3},
-		{"the token is refused", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(401, words)) }, "401 Unauthorized", 2},
+		{"the token is refused", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(401, words)) }, "401 Unauthorized", 1},
 		{"a right is missing", func(s *secretive) {
 			s.API.Fail(-1, wiwtest.Status(403, `{"error":"No permission for `+markedEmail+` `+markedToken+`","code":3005}`))
-		}, "403 Forbidden", 2},
-		{"throttled", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(403, words)) }, "slow down", 2},
+		}, "403 Forbidden", 1},
+		{"throttled", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(403, words)) }, "slow down", 1},
 		{"the API is broken", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(500, words)) }, "500 Internal", 1},
 		{"the API is a page", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(200, page, "Content-Type", "text/html")) }, "text/html", 1},
 		{"the API is a page that calls itself JSON", func(s *secretive) { s.API.Fail(-1, wiwtest.Status(200, page)) }, "not JSON", 1},
@@ -208,7 +208,7 @@ func TestNothingIsGivenAway(t *testing.T) {
 		{"the login is refused", func(s *secretive) {
 			s.logsIn()
 			s.API.FailLogin(-1, wiwtest.Status(401, `{"error":"`+markedEmail+` / `+markedPassword+` / `+markedKey+` are wrong"}`))
-		}, "are WIW_EMAIL and WIW_PASSWORD right?", 2},
+		}, "are WIW_EMAIL and WIW_PASSWORD right?", 1},
 		{"the login is a page", func(s *secretive) {
 			s.logsIn()
 			s.API.FailLogin(-1, wiwtest.Status(404, `<html>`+markedPassword+`</html>`, "Content-Type", "text/html"))

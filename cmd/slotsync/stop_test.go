@@ -156,14 +156,12 @@ func TestAStopIsBoundedWhateverHangs(t *testing.T) {
 		if c.then != nil {
 			c.then(s)
 		}
-		began := time.Now()
 		worker.signal(t, syscall.SIGTERM)
-		code := worker.exit(t, 2*patience)
-		if took := time.Since(began); code != 0 || took > patience+700*time.Millisecond || c.long && took < patience/2 {
+		code := worker.exit(t, 5*patience)
+		// By its own clock: how long the machine takes to bring a signal and to end a process is another matter.
+		took := worker.until(t, `"msg":"stopped"`, 1)[0].Sub(worker.until(t, "stopping: ", 1)[0])
+		if code != 0 || took > patience+700*time.Millisecond || c.long && took < patience/2 {
 			t.Errorf("got exit %d after %s, want 0 within %s\n%s", code, took, patience, worker.all())
-		}
-		if !strings.Contains(worker.String(), `"msg":"stopped"`) {
-			t.Errorf("it does not say that it has stopped:\n%s", worker.all())
 		}
 	})
 	stages = slices.DeleteFunc(stages, func(c stage) bool { return !c.long }) // others may have ended before the second signal
@@ -174,8 +172,8 @@ func TestAStopIsBoundedWhateverHangs(t *testing.T) {
 		worker.until(t, "stopping: ", 1)
 		began := time.Now()
 		worker.signal(t, syscall.SIGTERM)
-		code := worker.exit(t, 2*patience)
-		if took := time.Since(began); code != -1 || took > time.Second {
+		code := worker.exit(t, 5*patience)
+		if took := time.Since(began); code != -1 || took > patience/2 || strings.Contains(worker.String(), `"msg":"stopped"`) {
 			t.Errorf("got %v after %s, want an end by the signal at once", worker.cmd.ProcessState, took)
 		}
 	})
@@ -197,7 +195,7 @@ func TestAStopOfTheOnlyPassIsToldByTheStatus(t *testing.T) {
 	}, func(c stage) string { return c.claim }, func(t *testing.T, c stage) {
 		worker := startStopping(t).bring(c.at, "--once")
 		worker.signal(t, syscall.SIGTERM)
-		if code := worker.exit(t, 7*time.Second); code != 1 {
+		if code := worker.exit(t, 30*time.Second); code != 1 {
 			t.Errorf("got exit %d, want 1\n%s", code, worker.all())
 		}
 	})
