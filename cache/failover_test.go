@@ -135,7 +135,7 @@ func TestTroubleWithSentinelsNamesTheirSettings(t *testing.T) {
 		want     string
 	}{
 		{"nobody is there", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{"127.0.0.1:1", "127.0.0.1:2"}}, "are REDIS_SENTINEL_ADDRS right"},
-		{"another name", cache.Sentinel{Master: "other", Addrs: w.sentinels[:2].Addrs()}, "is REDIS_SENTINEL_MASTER right?"},
+		{"another name", cache.Sentinel{Master: "other", Addrs: w.sentinels[:2].Addrs()}, "REDIS_SENTINEL_MASTER has to be"},
 		{"no password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}}, "REDIS_SENTINEL_PASSWORD"},
 		{"a wrong password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}, Password: always("hunter2")}, "REDIS_SENTINEL_PASSWORD"},
 		{"the password", cache.Sentinel{Master: cachetest.MasterName, Addrs: []string{guarded.Addr}, Password: always("hush")}, ""},
