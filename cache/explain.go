@@ -160,7 +160,7 @@ func advice(client Client, err error) (text string, answered bool) {
 		return told.moved, true
 	case says("ASK"), says("TRYAGAIN"):
 		return "keys are being moved from one node of the cluster to another: it passes when that is done", true
-	case says("ERR This instance has cluster support disabled"):
+	case says("This instance has cluster support disabled"):
 		return "this is a single server, no Redis Cluster: name it in REDIS_HOST instead of REDIS_CLUSTER_ADDRS", true
 	case redis.IsLoadingError(err):
 		return "Redis has just started: this passes when it has read its data", true

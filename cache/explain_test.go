@@ -26,6 +26,7 @@ func TestAnErrorOfTheServerSaysWhereAndWhatToDo(t *testing.T) {
 		{"no right", "NOPERM this user has no permissions to run the 'evalsha' command", "the user of REDIS_HOST needs the right"},
 		{"full", "OOM command not allowed when used memory > 'maxmemory'.", "Redis is full: raise its maxmemory"},
 		{"too few replicas", "NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"},
+		{"a single server for a cluster", "ERR This instance has cluster support disabled", "name it in REDIS_HOST instead of REDIS_CLUSTER_ADDRS"},
 		{"just started", "LOADING Redis is loading the dataset in memory", "this passes"},
 		{"no disk", "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", "its log says why"},
 		{"too many clients", "ERR max number of clients reached", "maxclients"},

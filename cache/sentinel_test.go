@@ -10,80 +10,26 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	miniserver "github.com/alicebob/miniredis/v2/server"
 
 	"github.com/slotsync/slotsync/cache"
+	"github.com/slotsync/slotsync/cache/cachetest"
 )
 
-// fakeSentinel tells of a master as a Sentinel does, and of nothing else.
-type fakeSentinel struct {
-	addr string
-
-	mu     sync.Mutex // guards all below
-	master string     // host:port; empty: none of that name
-	hangUp bool       // when it is asked
-	asked  int
-}
-
-const watchedName = "mymaster"
-
-func startFakeSentinel(t *testing.T, master string) *fakeSentinel {
+func startFakeSentinel(t *testing.T, master string) *cachetest.FakeSentinel {
 	t.Helper()
-	server, err := miniserver.NewServer("127.0.0.1:0")
+	s, err := cachetest.StartFakeSentinel(master)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(server.Close)
-	s := &fakeSentinel{addr: server.Addr().String(), master: master}
-	for command, do := range map[string]miniserver.Cmd{
-		"PING": func(c *miniserver.Peer, _ string, _ []string) { c.WriteInline("PONG") },
-		"SUBSCRIBE": func(c *miniserver.Peer, _ string, channels []string) {
-			for i, channel := range channels {
-				c.WriteLen(3)
-				c.WriteBulk("subscribe")
-				c.WriteBulk(channel)
-				c.WriteInt(i + 1)
-			}
-		},
-		"SENTINEL": s.answer,
-	} {
-		if err := server.Register(command, do); err != nil {
-			t.Fatal(err)
-		}
-	}
+	t.Cleanup(s.Close)
 	return s
 }
 
-func (s *fakeSentinel) answer(c *miniserver.Peer, _ string, args []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if args[0] != "get-master-addr-by-name" {
-		c.WriteLen(0) // it knows no other Sentinel
-		return
-	}
-	s.asked++
-	host, port, err := net.SplitHostPort(s.master)
-	switch {
-	case s.hangUp:
-		c.Close()
-	case err != nil || args[1] != watchedName:
-		c.WriteNull()
-	default:
-		c.WriteStrings([]string{host, port})
-	}
-}
-
-func (s *fakeSentinel) names(master string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.master = master
-}
-
 // watchedBy is the configuration of who finds the master by these Sentinels.
-func watchedBy(url string, sentinels ...*fakeSentinel) cache.Config {
-	c := cache.Config{URL: url, Sentinel: cache.Sentinel{Master: watchedName}}
+func watchedBy(url string, sentinels ...*cachetest.FakeSentinel) cache.Config {
+	c := cache.Config{URL: url, Sentinel: cache.Sentinel{Master: cachetest.MasterName}}
 	for _, s := range sentinels {
-		c.Sentinel.Addrs = append(c.Sentinel.Addrs, s.addr)
+		c.Sentinel.Addrs = append(c.Sentinel.Addrs, s.Addr)
 	}
 	return c
 }
@@ -113,7 +59,7 @@ func TestAMasterHasMoreTimeForADialThanASentinel(t *testing.T) {
 		if _, known := left[address]; !known && ends {
 			left[address] = time.Until(end)
 		}
-		if address != sentinel.addr {
+		if address != sentinel.Addr {
 			return nil, errors.New("enough is seen")
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -123,7 +69,7 @@ func TestAMasterHasMoreTimeForADialThanASentinel(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if got := left[sentinel.addr]; got <= 0 || got > 400*time.Millisecond {
+	if got := left[sentinel.Addr]; got <= 0 || got > 400*time.Millisecond {
 		t.Errorf("a Sentinel has %s, want 400 ms at most", got)
 	}
 	// Of its two seconds, asking the Sentinel has taken some.
@@ -135,14 +81,12 @@ func TestAMasterHasMoreTimeForADialThanASentinel(t *testing.T) {
 // A Sentinel that is at fault is asked once by each of the two tries that a command has: others may know better.
 func TestASentinelIsNotAskedAgainInOneDial(t *testing.T) {
 	sentinel := startFakeSentinel(t, "127.0.0.1:1")
-	sentinel.hangUp = true
+	sentinel.HangUp()
 	if _, err := cache.New(dial(t, watchedBy("redis://nowhere", sentinel)), "d").Acquire(t.Context(), worker, ttl); err == nil {
 		t.Fatal("there is no master, and it answered")
 	}
-	sentinel.mu.Lock()
-	defer sentinel.mu.Unlock()
-	if sentinel.asked != 2 {
-		t.Errorf("it was asked %d times, want 2", sentinel.asked)
+	if got := sentinel.Asked(); got != 2 {
+		t.Errorf("it was asked %d times, want 2", got)
 	}
 }
 

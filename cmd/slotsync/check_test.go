@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ type redisInfo struct {
 	mu      sync.Mutex // guards all below
 	told    map[string]string
 	refuses string // a command
+	refusal string // what it answers to it; empty: that there is no right to it
 }
 
 func newSite(t *testing.T) *site {
@@ -56,7 +58,7 @@ func newSite(t *testing.T) *site {
 		defer s.info.mu.Unlock()
 		switch {
 		case strings.EqualFold(cmd, s.info.refuses):
-			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
+			c.WriteError(cmp.Or(s.info.refusal, "NOPERM this user has no permissions to run the '"+strings.ToLower(cmd)+"' command"))
 		case strings.EqualFold(cmd, "INFO"):
 			var b strings.Builder
 			for name, value := range s.info.told {
