@@ -13,16 +13,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/slotsync/slotsync/cache/cachetest"
+	"github.com/slotsync/slotsync/sync/stacktest"
 )
 
 // What the server has started to rewrite its file goes on writing when only the server is killed.
 func TestCloseEndsWhatTheServerHasStarted(t *testing.T) {
-	if os.Getenv("SLOTSYNC_TEST_REDIS") == "" {
-		if os.Getenv("SLOTSYNC_TEST_STACK") != "" {
-			t.Fatal("SLOTSYNC_TEST_REDIS is not set: nothing may be missing under SLOTSYNC_TEST_STACK")
-		}
-		t.Skip("there are no real servers: make test-stack starts them")
-	}
+	stacktest.Told(t, "SLOTSYNC_TEST_REDIS") // whoever has a stack has what it takes to start one more
 	dir := t.TempDir()
 	s, err := cachetest.Start(dir, "--rdb-key-save-delay", "1000000", "--aof-use-rdb-preamble", "yes") // a second for each key
 	if err != nil {
