@@ -14,10 +14,12 @@ type FakeSentinel struct {
 
 	server *miniserver.Server
 
-	mu     sync.Mutex // guards all below
-	master string     // host:port; empty: none of that name
-	hangUp bool       // when it is asked
-	asked  int
+	mu       sync.Mutex // guards all below
+	master   string     // host:port; empty: none of that name
+	password string     // empty: none
+	known    map[*miniserver.Peer]bool
+	hangUp   bool // when it is asked
+	asked    int
 }
 
 // StartFakeSentinel starts one inside the process. The master is host:port, or empty if it knows none of MasterName. Close
@@ -27,7 +29,7 @@ func StartFakeSentinel(master string) (*FakeSentinel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start fake sentinel: %w", err)
 	}
-	s := &FakeSentinel{Addr: server.Addr().String(), server: server, master: master}
+	s := &FakeSentinel{Addr: server.Addr().String(), server: server, master: master, known: map[*miniserver.Peer]bool{}}
 	for command, do := range map[string]miniserver.Cmd{
 		"PING": func(c *miniserver.Peer, _ string, _ []string) { c.WriteInline("PONG") },
 		"SUBSCRIBE": func(c *miniserver.Peer, _ string, channels []string) {
@@ -38,6 +40,7 @@ func StartFakeSentinel(master string) (*FakeSentinel, error) {
 				c.WriteInt(i + 1)
 			}
 		},
+		"AUTH":     s.auth,
 		"SENTINEL": s.answer,
 	} {
 		if err := server.Register(command, do); err != nil {
@@ -51,9 +54,23 @@ func StartFakeSentinel(master string) (*FakeSentinel, error) {
 // Close ends it.
 func (s *FakeSentinel) Close() { s.server.Close() }
 
+func (s *FakeSentinel) auth(c *miniserver.Peer, _ string, args []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known[c] = args[len(args)-1] == s.password; !s.known[c] {
+		c.WriteError("WRONGPASS invalid username-password pair or user is disabled.")
+		return
+	}
+	c.WriteOK()
+}
+
 func (s *FakeSentinel) answer(c *miniserver.Peer, _ string, args []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.password != "" && !s.known[c] {
+		c.WriteError("NOAUTH Authentication required.")
+		return
+	}
 	if args[0] != "get-master-addr-by-name" {
 		c.WriteLen(0) // it knows no other Sentinel
 		return
@@ -68,6 +85,13 @@ func (s *FakeSentinel) answer(c *miniserver.Peer, _ string, args []string) {
 	default:
 		c.WriteStrings([]string{host, port})
 	}
+}
+
+// Require makes it answer only those who show the password.
+func (s *FakeSentinel) Require(password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.password = password
 }
 
 // HangUp makes it end the connection of whoever asks.

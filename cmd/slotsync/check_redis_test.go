@@ -55,6 +55,18 @@ func TestWhatACheckSaysOfManyServers(t *testing.T) {
 		}, verdictWarn, "knows no master of that name", "see that they agree"},
 		{"no Sentinel knows the name", "redis_reached", func(s *site) { s.watchedBy(s.sentinel("").Addr, s.sentinel("").Addr) },
 			verdictFail, "redis at mymaster: the Sentinels know no master of that name", "REDIS_SENTINEL_MASTER has to be"},
+		{"Sentinels with a password", "redis_sentinels", func(s *site) {
+			guarded := s.sentinel(s.Redis.Addr())
+			guarded.Require("hush")
+			s.watchedBy(guarded.Addr)
+			s.env["REDIS_SENTINEL_PASSWORD"] = "hush"
+		}, verdictOK, "1 of 1 answered", ""},
+		{"Sentinels with another password", "redis_reached", func(s *site) {
+			guarded := s.sentinel(s.Redis.Addr())
+			guarded.Require("hush")
+			s.watchedBy(guarded.Addr)
+			s.env["REDIS_SENTINEL_PASSWORD"] = "hash"
+		}, verdictFail, "redis at mymaster: no Sentinel tells of it: WRONGPASS", "put the password of the Sentinels into REDIS_SENTINEL_PASSWORD"},
 		{"no Sentinel is there", "redis_reached", func(s *site) { s.watchedBy(nowhere) },
 			verdictFail, "redis at mymaster: no Sentinel tells of it: dial tcp", "see that REDIS_SENTINEL_MASTER and REDIS_SENTINEL_ADDRS are right"},
 		{"the master that they name is away", "redis_reached", func(s *site) { s.watchedBy(s.sentinel(nowhere).Addr) },
