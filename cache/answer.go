@@ -21,12 +21,14 @@ type listener struct {
 }
 
 func (l *listener) told(err error) {
+	err = explain(l.client, err)
+	var trouble *ServerError
 	switch {
 	case errors.Is(err, context.Canceled):
-	case err == nil, errors.Is(err, redis.Nil) && !lostSentinels(err), isAnswer(err) && advice(l.client, err) == "":
+	case !errors.As(err, &trouble), isAnswer(err) && trouble.Advice == "":
 		l.tell(nil)
 	default:
-		l.tell(explain(l.client, err))
+		l.tell(err)
 	}
 }
 

@@ -43,23 +43,10 @@ type Client = redis.UniversalClient
 // Dial returns a client for what c says. It does not wait for a connection: those are made when they are needed. Its
 // errors contain nothing of the URL.
 func Dial(c Config) (Client, error) {
-	logging.Disable() // the library prints failed dials to stderr by itself; its logger is one for the process
-	options, err := c.options()
+	options, err := c.clientOptions()
 	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
+		return nil, err
 	}
-	options.Dialer = c.dialer(options)
-
-	options.ContextTimeoutEnabled = true // without it the end of a context is ignored while reading
-	options.DialTimeout = 2 * time.Second
-	options.ReadTimeout = 2 * time.Second
-	options.WriteTimeout = 2 * time.Second
-	options.PoolTimeout = 3 * time.Second
-	options.MaxRetries = 1    // more tries are the business of who knows the deadline
-	options.DialerRetries = 1 // the default is five, inside each retry
-	options.DisableIdentity = true
-	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-
 	login := &login{
 		read: c.reader(*options), warn: c.Warn, db: options.DB,
 		who: credentials{options.Username, options.Password},
@@ -74,6 +61,26 @@ func Dial(c Config) (Client, error) {
 	default:
 		return newMeasured(options), nil
 	}
+}
+
+// clientOptions are those of any client that c asks for, except for how it logs in.
+func (c Config) clientOptions() (*redis.Options, error) {
+	logging.Disable() // the library prints failed dials to stderr by itself; its logger is one for the process
+	options, err := c.options()
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	options.Dialer = c.dialer(options)
+	options.ContextTimeoutEnabled = true // without it the end of a context is ignored while reading
+	options.DialTimeout = 2 * time.Second
+	options.ReadTimeout = 2 * time.Second
+	options.WriteTimeout = 2 * time.Second
+	options.PoolTimeout = 3 * time.Second
+	options.MaxRetries = 1    // more tries are the business of who knows the deadline
+	options.DialerRetries = 1 // the default is five, inside each retry
+	options.DisableIdentity = true
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return options, nil
 }
 
 // dialer returns what makes connections. The library's own does not look at the end of the context while it speaks TLS.
@@ -104,12 +111,16 @@ func (c Config) CheckURL() error {
 
 // options are those that the URL gives.
 func (c Config) options() (*redis.Options, error) {
-	options, err := parse(c.URL)
+	options, parameters, err := parse(c.URL)
 	if err != nil {
 		return nil, err
 	}
+	parameters.Del("skip_verify")
+	parameters.Del("db")
 	switch {
 	case !c.manyServers():
+	case len(parameters) > 0:
+		return nil, errors.New("has parameters behind a question mark, of which only skip_verify and db go with Sentinel and Cluster: leave the others out")
 	case options.Network == "unix":
 		return nil, errors.New("names a socket, but Sentinel and Cluster tell addresses: give redis://user:password@host, whose host is not used")
 	case len(c.Cluster) > 0 && options.DB != 0:
@@ -122,21 +133,21 @@ func (c Config) options() (*redis.Options, error) {
 var errURL = errors.New("cannot be read; it should be redis://[user:password@]host[:port][/database], " +
 	"rediss://... or unix:///path, with special characters of the password percent-encoded")
 
-func parse(address string) (*redis.Options, error) {
+func parse(address string) (*redis.Options, url.Values, error) {
 	address = strings.TrimSpace(address)
 	if !strings.Contains(address, "://") {
 		address = "redis://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Fragment != "" {
-		return nil, errURL
+		return nil, nil, errURL
 	}
 	if u.Host == "" && u.Scheme != "unix" {
-		return nil, errURL
+		return nil, nil, errURL
 	}
 	options, err := redis.ParseURL(address)
 	if err != nil {
-		return nil, errURL
+		return nil, nil, errURL
 	}
-	return options, nil
+	return options, u.Query(), nil
 }

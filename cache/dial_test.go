@@ -154,6 +154,25 @@ func TestABadURLIsRefusedWithoutBeingQuoted(t *testing.T) {
 	}
 }
 
+// Those of a single server are the library's. With Sentinel and Cluster nothing would be made of them.
+func TestAParameterThatWouldBeDroppedIsRefused(t *testing.T) {
+	sentinel, cluster := cache.Sentinel{Master: "m", Addrs: []string{"a:1"}}, []string{"a:1"}
+	for _, c := range []struct {
+		config cache.Config
+		taken  bool
+	}{
+		{cache.Config{URL: "redis://host?pool_size=3&protocol=2"}, true},
+		{cache.Config{URL: "redis://host?pool_size=3", Sentinel: sentinel}, false},
+		{cache.Config{URL: "redis://host?protocol=2", Cluster: cluster}, false},
+		{cache.Config{URL: "rediss://host?skip_verify=true&db=3", Sentinel: sentinel}, true},
+		{cache.Config{URL: "rediss://host?skip_verify=true", Cluster: cluster}, true},
+	} {
+		if err := c.config.CheckURL(); (err == nil) != c.taken {
+			t.Errorf("%+v: got %v, want it taken: %v", c.config, err, c.taken)
+		}
+	}
+}
+
 func TestDialSpeaksTLS(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

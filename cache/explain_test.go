@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/slotsync/slotsync/cache"
@@ -24,10 +25,8 @@ func TestAnErrorOfTheServerSaysWhereAndWhatToDo(t *testing.T) {
 		{"a wrong password, in the words of old servers", "ERR invalid password", "user and password stand in REDIS_HOST"},
 		{"no right", "NOPERM this user has no permissions to run the 'evalsha' command", "the user of REDIS_HOST needs the right"},
 		{"full", "OOM command not allowed when used memory > 'maxmemory'.", "Redis is full: raise its maxmemory"},
-		{"a replica", "READONLY You can't write against a read only replica.", "REDIS_HOST has to name its master"},
-		{"a replica without its master", "MASTERDOWN Link with MASTER is down", "REDIS_HOST has to name a master"},
-		{"a node of a cluster", "MOVED 3999 127.0.0.1:6381", "name it in REDIS_CLUSTER_ADDRS"},
-		{"a cluster without a part", "CLUSTERDOWN The cluster is down", "a part of the cluster has no master"},
+		{"too few replicas", "NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"},
+		{"a single server for a cluster", "ERR This instance has cluster support disabled", "name it in REDIS_HOST instead of REDIS_CLUSTER_ADDRS"},
 		{"just started", "LOADING Redis is loading the dataset in memory", "this passes"},
 		{"no disk", "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", "its log says why"},
 		{"too many clients", "ERR max number of clients reached", "maxclients"},
@@ -46,6 +45,52 @@ func TestAnErrorOfTheServerSaysWhereAndWhatToDo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a server says of its role means something else by the way in which it was found.
+func TestWhatToDoAboutARoleHangsOnHowTheServerIsFound(t *testing.T) {
+	for kind, config := range map[string]func(t *testing.T, address string) cache.Config{
+		"single": func(_ *testing.T, address string) cache.Config { return cache.Config{URL: address} },
+		"sentinel": func(t *testing.T, address string) cache.Config {
+			return watchedBy("redis://nowhere", startFakeSentinel(t, address))
+		},
+		"cluster": func(_ *testing.T, address string) cache.Config {
+			return cache.Config{URL: "redis://nowhere", Cluster: []string{address}}
+		},
+	} {
+		for _, c := range []struct {
+			claim, says string
+			want        map[string]string
+		}{
+			{"a replica", "READONLY You can't write against a read only replica.", map[string]string{
+				"single": "REDIS_HOST has to name its master", "sentinel": "it passes when Sentinel has made another one", "cluster": "it passes when all know of the new one"}},
+			{"a replica without its master", "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", map[string]string{
+				"single": "REDIS_HOST has to name a master", "sentinel": "it passes when Sentinel has made one", "cluster": "it passes when there is one"}},
+			{"a node that does not keep it", "MOVED 3999 %s", map[string]string{
+				"single": "name it in REDIS_CLUSTER_ADDRS", "sentinel": "name them in REDIS_CLUSTER_ADDRS", "cluster": "the nodes do not agree"}},
+			{"keys on their way", "ASK 3999 %s", map[string]string{
+				"single": "it passes when that is done", "sentinel": "it passes when that is done", "cluster": "it passes when that is done"}},
+			{"keys of which some are on their way", "TRYAGAIN Multiple keys request during rehashing of slot", map[string]string{
+				"single": "it passes when that is done", "sentinel": "it passes when that is done", "cluster": "it passes when that is done"}},
+			{"a part that nobody keeps", "CLUSTERDOWN Hash slot not served", map[string]string{
+				"single": "name it in REDIS_CLUSTER_ADDRS", "sentinel": "name them in REDIS_CLUSTER_ADDRS", "cluster": "a part of the cluster has no master"}},
+			{"too few replicas", "NOREPLICAS Not enough good replicas to write.", map[string]string{
+				"single": "min-replicas-to-write", "sentinel": "min-replicas-to-write", "cluster": "min-replicas-to-write"}},
+		} {
+			mini := miniredis.RunT(t)
+			r := cache.New(dial(t, config(t, mini.Addr())), "d")
+			acquire(t, r, worker)
+			mini.SetError(strings.Replace(c.says, "%s", mini.Addr(), 1))
+			_, err := r.Acquire(t.Context(), worker, ttl)
+			var told *cache.ServerError
+			if !errors.As(err, &told) || !told.Answered || !strings.Contains(told.Advice, c.want[kind]) {
+				t.Errorf("%s, %s: got %v, want %q", kind, c.claim, err, c.want[kind])
+			}
+			if want := strings.TrimSuffix(told.Trouble(), ".") + "; " + told.Advice; want != told.Error() || strings.Contains(told.Trouble(), told.Advice) {
+				t.Errorf("%s, %s: the trouble is %q and the advice %q, and together they are %q", kind, c.claim, told.Trouble(), told.Advice, told.Error())
+			}
+		}
 	}
 }
 

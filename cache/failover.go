@@ -41,7 +41,8 @@ func newFailover(s Sentinel, o *redis.Options) *failover {
 	f := &failover{Client: redis.NewFailoverClient(options), name: s.Master}
 	// The library stays with the Sentinel that answered last, and asks another one only if it gets a clear no before the
 	// dial's own end. With the timeouts of a server, one that hangs would keep every new connection from being made. The
-	// options were copied for the servers, so that from here on they are those of the Sentinels alone.
+	// servers' own were copied: of these options it goes on to read, for both, the Dialer alone, whose context ends with the
+	// timeout of who is dialed.
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = askSentinel, askSentinel, askSentinel
 	options.MaxRetries = -1
 	options.OnConnect = s.login().open
@@ -91,7 +92,8 @@ func (f *failover) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	return next
 }
 
-// lostSentinels tells whether err says that no Sentinel knew the master, for which the library has no other sign.
-func lostSentinels(err error) bool {
-	return strings.Contains(err.Error(), "all sentinels specified in configuration are unreachable")
-}
+// unreachable is what the library says, before the reasons, when no Sentinel told where the master is.
+const unreachable = "all sentinels specified in configuration are unreachable"
+
+// lostSentinels tells whether err says so, for which the library has no other sign.
+func lostSentinels(err error) bool { return strings.Contains(err.Error(), unreachable) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,14 +19,20 @@ import (
 // ServerState is what a Redis server tells of itself; of the masters of a cluster, the worst that one of them does. What
 // is not told is zero.
 type ServerState struct {
-	Where      string // the master that Sentinel told of, or how many there are; empty: there is one, where it should be
-	RoundTrip  time.Duration
-	Version    string // such as 7.0.15; of a server that only resembles Redis: of the Redis that it resembles
-	Role       string // master or slave
-	Policy     string // maxmemory-policy
-	AppendOnly string // "1" or "0"
-	Used       int64  // bytes
-	Limit      int64  // maxmemory in bytes; 0: none; negative: not told
+	Where     string   // the master that Sentinel told of, or how many there are; empty: there is one, where it should be
+	Addr      string   // of that master, or of one of the cluster's, host:port
+	Away      []string // masters of a cluster that did not answer, and why
+	RoundTrip time.Duration
+	Version   string // such as 7.0.15; of a server that only resembles Redis: of the Redis that it resembles
+	Role      string // master or slave
+	IsNode    bool   // of a Redis Cluster
+	Followers int    // replicas that keep up, if WantsFollowers is not zero
+	// WantsFollowers is min-replicas-to-write: with fewer Followers no write is taken.
+	WantsFollowers int
+	Policy         string // maxmemory-policy
+	AppendOnly     string // "1" or "0"
+	Used           int64  // bytes
+	Limit          int64  // maxmemory in bytes; 0: none; negative: not told
 }
 
 // Scripts need what Redis has since this version: a script may read the clock and write afterwards.
@@ -42,18 +49,26 @@ func (s *ServerState) NewEnough() (runs, known bool) {
 // left zero and is no error.
 func Inspect(ctx context.Context, client Client) (*ServerState, error) {
 	var all []*ServerState
+	var away []string
+	_, isCluster := client.(*redis.ClusterClient)
 	err := onEachMaster(ctx, client, func(one Client) error {
 		s, err := inspect(ctx, one)
+		if isCluster && err != nil && !isAnswer(err) {
+			away = append(away, fmt.Sprintf("%s: %s", where(one), err))
+			return nil // the others may be all that it takes
+		}
 		all = append(all, s)
 		return err
 	})
 	if _, alone := client.(*redis.Client); err != nil && !alone {
 		return nil, explain(client, err) // which of them it was is not known elsewhere
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(all) == 0 {
+	case len(all) == 0 && len(away) > 0:
+		return nil, fmt.Errorf("no master of the cluster answers: %s", strings.Join(away, "; "))
+	case len(all) == 0:
 		return nil, errors.New("the cluster has no master")
 	}
 	worst := all[0]
@@ -62,9 +77,10 @@ func Inspect(ctx context.Context, client Client) (*ServerState, error) {
 	}
 	switch c := client.(type) {
 	case *failover:
-		worst.Where = "master of " + c.where() + ", as Sentinel tells"
+		worst.Where, worst.Addr = "master of "+c.where()+", as Sentinel tells", *c.address.Load()
 	case *redis.ClusterClient:
-		worst.Where = fmt.Sprintf("cluster of %d masters", len(all))
+		slices.Sort(away)
+		worst.Where, worst.Away = fmt.Sprintf("cluster of %d masters", len(all)+len(away)), away
 	}
 	return worst, nil
 }
@@ -77,6 +93,9 @@ func (s *ServerState) add(other *ServerState) {
 	}
 	if other.Role != "master" {
 		s.Role = other.Role
+	}
+	if other.Followers-other.WantsFollowers < s.Followers-s.WantsFollowers {
+		s.Followers, s.WantsFollowers = other.Followers, other.WantsFollowers
 	}
 	if other.Policy != "noeviction" {
 		s.Policy = other.Policy
@@ -105,7 +124,7 @@ func inspect(ctx context.Context, client Client) (*ServerState, error) {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("ping: %w", err)
 	}
-	s := &ServerState{RoundTrip: time.Since(began), Limit: -1}
+	s := &ServerState{Addr: where(client), RoundTrip: time.Since(began), Limit: -1}
 	told := map[string]string{}
 	for _, section := range []string{"server", "memory", "persistence", "replication"} {
 		text, err := client.Info(ctx, section).Result()
@@ -118,7 +137,7 @@ func inspect(ctx context.Context, client Client) (*ServerState, error) {
 			}
 		}
 	}
-	s.Version, s.Role = told["redis_version"], told["role"]
+	s.Version, s.Role, s.IsNode = told["redis_version"], told["role"], told["redis_mode"] == "cluster"
 	s.Used, _ = strconv.ParseInt(told["used_memory"], 10, 64)
 	var err error
 	if s.Policy, err = orConfig(ctx, client, told["maxmemory_policy"], "maxmemory-policy"); err != nil {
@@ -126,6 +145,15 @@ func inspect(ctx context.Context, client Client) (*ServerState, error) {
 	}
 	if s.AppendOnly, err = orConfig(ctx, client, told["aof_enabled"], "appendonly"); err != nil {
 		return nil, err
+	}
+	if follow, wants := told["min_slaves_good_slaves"]; wants {
+		s.Followers, _ = strconv.Atoi(follow)
+		least, err := orConfig(ctx, client, "", "min-replicas-to-write")
+		if err != nil {
+			return nil, err
+		}
+		s.WantsFollowers, _ = strconv.Atoi(least)
+		s.WantsFollowers = max(s.WantsFollowers, 1) // or it would not be told how many follow
 	}
 	switch s.AppendOnly {
 	case "yes":
@@ -163,7 +191,7 @@ func (r *Redis) Rights(ctx context.Context) (refused []string, told bool, err er
 	defer cancel()
 	answer, err := script("rights").Eval(ctx, r.client, []string{r.key.shifts}).StringSlice()
 	if err != nil {
-		return nil, false, fmt.Errorf("eval: %w", err)
+		return nil, false, explain(r.client, fmt.Errorf("eval: %w", err))
 	}
 	if len(answer) == 0 {
 		return nil, false, errors.New("eval: answered with nothing")

@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,10 @@ func TestInspect(t *testing.T) {
 	}{
 		{"all is told", info, nil, cache.ServerState{Version: "7.0.15", Role: "slave", Policy: "allkeys-lru", AppendOnly: "0", Used: 1000, Limit: 5000}},
 		{"nothing is told", nil, nil, cache.ServerState{Limit: -1}},
+		{"a node that wants replicas", map[string]string{"server": "redis_mode:cluster\r\n", "replication": "role:master\r\nmin_slaves_good_slaves:1\r\n"},
+			map[string]string{"min-replicas-to-write": "2"}, cache.ServerState{Role: "master", IsNode: true, Followers: 1, WantsFollowers: 2, Limit: -1}},
+		{"how many it wants is not told", map[string]string{"replication": "role:master\r\nmin_slaves_good_slaves:0\r\n"}, nil,
+			cache.ServerState{Role: "master", Followers: 0, WantsFollowers: 1, Limit: -1}},
 		{"settings are told where INFO is silent", nil, map[string]string{"maxmemory-policy": "noeviction", "appendonly": "yes", "maxmemory": "0"},
 			cache.ServerState{Policy: "noeviction", AppendOnly: "1"}},
 	} {
@@ -62,8 +67,11 @@ func TestInspect(t *testing.T) {
 			if got.RoundTrip <= 0 {
 				t.Error("no round trip")
 			}
-			got.RoundTrip = 0
-			if *got != c.want {
+			if got.Addr != s.mini.Addr() {
+				t.Errorf("got the address %s, want %s", got.Addr, s.mini.Addr())
+			}
+			got.RoundTrip, got.Addr = 0, ""
+			if !reflect.DeepEqual(*got, c.want) {
 				t.Errorf("got %+v, want %+v", *got, c.want)
 			}
 		})

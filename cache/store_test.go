@@ -18,6 +18,7 @@ import (
 	"github.com/slotsync/slotsync/cache"
 	"github.com/slotsync/slotsync/cache/cachetest"
 	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/sync/stacktest"
 )
 
 // Where the tests find the servers that withServers started: a URL, and a comma list of host:port.
@@ -93,18 +94,10 @@ func onEach(t *testing.T, test func(t *testing.T, s *server)) {
 	})
 }
 
-// fromStack is what the stack says of itself. Where there is none the test is not run, but make test-stack promises one.
+// fromStack is what the stack says of itself, without which the test is not run.
 func fromStack(t *testing.T, variable string) string {
 	t.Helper()
-	at := os.Getenv(variable)
-	switch {
-	case at != "":
-	case os.Getenv("SLOTSYNC_TEST_STACK") != "":
-		t.Fatalf("%s is not set: nothing may be missing under SLOTSYNC_TEST_STACK", variable)
-	default:
-		t.Skip("there are no real servers: make test-stack starts them")
-	}
-	return at
+	return stacktest.Told(t, variable)
 }
 
 func inProcess(tb testing.TB) *server {

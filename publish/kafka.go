@@ -265,12 +265,12 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	}
 	for _, p := range res.Topics[k.topic] {
 		switch {
-		case errors.Is(p.Error, kafka.Unknown): // which the library makes of a connection that broke
+		case errors.Is(p.Error, kafka.Unknown): // which a broker may say, and the library makes of a connection that broke
 			leader := k.leader(ctx, p.Partition)
 			if trouble := k.dialer.trouble(); trouble != nil {
 				return fmt.Errorf("log end of partition %d at %s: %w", p.Partition, leader, trouble)
 			}
-			return fmt.Errorf("log end of partition %d: no answer of %s: %w", p.Partition, leader, kafka.Unknown)
+			return fmt.Errorf("log end of partition %d: %s did not answer, or with an error that its log tells more of: %w", p.Partition, leader, kafka.Unknown)
 		case p.Error != nil:
 			return fmt.Errorf("log end of partition %d: %w", p.Partition, adviseAdvertised(brief(p.Error)))
 		}

@@ -53,6 +53,15 @@ func TestTopic(t *testing.T) {
 			t.Errorf("got %+v, error %v", got, err)
 		}
 	})
+	t.Run("does not take an error of the broker for silence", func(t *testing.T) {
+		t.Parallel()
+		c := startKafka(t, publishtest.KafkaOptions{})
+		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.UnknownServerError, Count: -1})
+		_, err := newProducer(t, c, publish.KafkaOptions{Limit: time.Second}).Topic(t.Context())
+		if got := fmt.Sprint(err); !strings.Contains(got, c.Addrs[0]+" did not answer, or with an error that its log tells more of") {
+			t.Errorf("got %v, want the broker, and that it may have answered", err)
+		}
+	})
 	t.Run("keeps the limit that it was told when an answer fails", func(t *testing.T) {
 		t.Parallel()
 		c := startKafka(t, publishtest.KafkaOptions{TopicSettings: map[string]string{"max.message.bytes": "54321"}})

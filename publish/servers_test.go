@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/slotsync/slotsync/publish"
 	"github.com/slotsync/slotsync/publish/publishtest"
+	"github.com/slotsync/slotsync/sync/stacktest"
 )
 
 // onEachKafka runs the test on a cluster inside the process and, under make test-stack, on a real one. Where they do
@@ -91,16 +91,8 @@ func onEachRegistry(t *testing.T, test func(t *testing.T, r *registry, subject f
 // unique is a name that nothing has on a server that outlasts the test.
 func unique() string { return fmt.Sprintf("test-%x-", rand.Uint64()) }
 
-// fromStack is what the stack says of itself. Where there is none the test is not run, but make test-stack promises one.
+// fromStack is what the stack says of itself, without which the test is not run.
 func fromStack(t *testing.T, variable string) string {
 	t.Helper()
-	at := os.Getenv(variable)
-	switch {
-	case at != "":
-	case os.Getenv("SLOTSYNC_TEST_STACK") != "":
-		t.Fatalf("%s is not set: nothing may be missing under SLOTSYNC_TEST_STACK", variable)
-	default:
-		t.Skip("there are no real servers: make test-stack starts them")
-	}
-	return at
+	return stacktest.Told(t, variable)
 }

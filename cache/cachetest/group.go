@@ -14,7 +14,8 @@ import (
 // slots is how many parts the keys of a cluster have.
 const slots = 16384
 
-// StartCluster starts a cluster of n masters with these settings.
+// StartCluster starts a cluster of n masters with these settings. A node has to be away for 30 s until the others notice,
+// unless a setting says otherwise, so that none is missed because a machine is slow.
 func StartCluster(dir string, n int, settings ...string) (nodes Group, err error) {
 	defer func() {
 		if err != nil {
@@ -23,7 +24,7 @@ func StartCluster(dir string, n int, settings ...string) (nodes Group, err error
 	}()
 	ctx := context.Background()
 	for i := range n {
-		s, err := Start(dir, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000"}, settings...)...)
+		s, err := Start(dir, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "30000"}, settings...)...)
 		if s != nil {
 			nodes = append(nodes, s)
 		}
@@ -110,7 +111,7 @@ func StartSentinels(dir string, master *Server, n int, settings ...string) (sent
 	}
 	for i := range n {
 		config := filepath.Join(dir, fmt.Sprintf("sentinel-%d.conf", i)) // which they write to
-		watch := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s %[4]d\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 6000\n",
+		watch := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s %[4]d\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 2000\n",
 			MasterName, host, port, n/2+1)
 		if password := master.setting("--requirepass"); password != "" {
 			watch += fmt.Sprintf("sentinel auth-pass %s %s\n", MasterName, password)

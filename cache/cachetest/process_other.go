@@ -1,7 +1,8 @@
-//go:build !linux
+//go:build unix && !linux
 
 package cachetest
 
 import "syscall"
 
-func attributes() *syscall.SysProcAttr { return nil }
+// attributes give a server a group of processes of its own, and keep Ctrl-C at the terminal away from it.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

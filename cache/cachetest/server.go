@@ -2,9 +2,11 @@
 package cachetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -18,7 +20,7 @@ import (
 )
 
 // patience is how long a server may take for what it does in a moment.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Server is a redis-server on loopback, whose data outlives its process.
 type Server struct {
@@ -28,7 +30,7 @@ type Server struct {
 	dir   string
 	args  []string
 	cmd   *exec.Cmd     // nil: it does not run
-	ended chan struct{} // closed when cmd has
+	ended chan struct{} // closed when cmd has, and all that it started
 }
 
 // Start starts a server in a folder of its own below dir. It appends to a file what it acknowledges, and the settings, each
@@ -38,6 +40,18 @@ func Start(dir string, settings ...string) (*Server, error) {
 }
 
 func start(dir string, args []string) (*Server, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		s, err := startAt(dir, args)
+		if err == nil || try == tries || !s.portWasTaken() {
+			return s, err
+		}
+		s.Close()
+	}
+}
+
+// startAt starts a server on ports that are free at the moment: somebody else may be faster to take one.
+func startAt(dir string, args []string) (*Server, error) {
 	address, port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -46,7 +60,7 @@ func start(dir string, args []string) (*Server, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
-	s.args = append(args, "--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"))
+	s.args = append(slices.Clip(args), "--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--logfile", s.log())
 	if s.setting("--tls-cert-file") != "" {
 		if s.TLSAddr, port, err = freePort(); err != nil {
 			return nil, err
@@ -54,6 +68,18 @@ func start(dir string, args []string) (*Server, error) {
 		s.args = append(s.args, "--tls-port", port)
 	}
 	return s, s.Run()
+}
+
+// log is the path of what the server logs.
+func (s *Server) log() string { return filepath.Join(s.dir, "log") }
+
+// portWasTaken tells whether the server did not start because another one listens where it should.
+func (s *Server) portWasTaken() bool {
+	if s == nil {
+		return false
+	}
+	log, _ := os.ReadFile(s.log())
+	return bytes.Contains(log, []byte("Address already in use"))
 }
 
 // setting returns the value of one that the server was started with, or "".
@@ -77,10 +103,11 @@ func (f TLS) Settings() []string {
 }
 
 // freePort returns a port that is free, as is the one 10,000 above it, where a node of a cluster speaks to others. Both
-// are below 32,768, where those of connections begin, so that they stay free while the server is down.
+// are below 32,768, where those of connections begin, so that they stay free while the server is down. The brokers of
+// package publishtest, which is tested at the same time, take theirs elsewhere.
 func freePort() (address, port string, err error) {
 	for range 100 {
-		n := 12_000 + rand.IntN(10_000)
+		n := 12_000 + rand.IntN(5_000)
 		if isFree(n) && isFree(n+10_000) {
 			return fmt.Sprintf("127.0.0.1:%d", n), fmt.Sprint(n), nil
 		}
@@ -98,20 +125,31 @@ func isFree(port int) bool {
 
 // Run starts the server again, with the data it had, and waits until it answers.
 func (s *Server) Run() error {
+	// Whatever the server starts, such as what rewrites its file, has this end of a pipe open until it has ended.
+	held, holds, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start redis: %w", err)
+	}
 	cmd := exec.Command("redis-server", s.args...)
 	cmd.SysProcAttr = attributes()
-	if err := cmd.Start(); err != nil {
+	cmd.Stdout = holds
+	err = cmd.Start()
+	_ = holds.Close()
+	if err != nil {
+		_ = held.Close()
 		return fmt.Errorf("start redis: %w", err)
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = cmd.Wait()
+		_, _ = io.Copy(io.Discard, held)
+		_ = held.Close()
 	}()
 	s.cmd, s.ended = cmd, ended
-	err := s.Wait("it answers", func(ctx context.Context, c *redis.Client) (bool, error) { return true, c.Ping(ctx).Err() })
+	err = s.Wait("it answers", func(ctx context.Context, c *redis.Client) (bool, error) { return true, c.Ping(ctx).Err() })
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+		log, _ := os.ReadFile(s.log())
 		return fmt.Errorf("start redis: %w\n%s", err, log)
 	}
 	return nil
@@ -130,10 +168,10 @@ func (s *Server) Stop() error {
 	}
 }
 
-// Close ends the server at once, as kill -9 does. It may be called again.
+// Close ends the server and what it started at once, as kill -9 does. It may be called again.
 func (s *Server) Close() {
 	if s.cmd != nil {
-		_ = s.cmd.Process.Kill() // it may have ended by itself
+		kill(s.cmd.Process)
 		<-s.ended
 	}
 }

@@ -35,7 +35,8 @@ type finding struct {
 	Advice  string  `json:"advice,omitempty"`  // for a warn or a fail: what to do
 	Command string  `json:"command,omitempty"` // the advice as something to type, where there is such a thing
 
-	title string
+	title   string
+	created bool // a topic, just now
 }
 
 // check is one line of the answer. Judge looks at what was gathered and asks nobody: it sets all but the names.

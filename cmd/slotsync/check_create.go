@@ -30,6 +30,9 @@ func createTopics(ctx context.Context, cfg *config) (made []finding) {
 		func(ctx context.Context) (bool, error) {
 			return kafka.CreateTopic(ctx, c.Partitions, c.ReplicationFactor)
 		})
+	if topic.created && c.Partitions == 0 {
+		topic = warnOfDefault(cfg, len(kafka.Describe(ctx).Partitions))
+	}
 	topic.Name, topic.Group, topic.title = "create_topic", "Create", "topic"
 	made = append(made, topic)
 	if cfg.Kafka.DeadLetters == "" {
@@ -66,7 +69,20 @@ func createTopic(ctx context.Context, cfg *config, topic, unheeded, as string, c
 	case !created:
 		return ok("%s is there already and was left as it is%s", topic, unheeded)
 	}
-	return ok("%s: %s", topic, as)
+	f := ok("%s: %s", topic, as)
+	f.created = true
+	return f
+}
+
+// warnOfDefault says how many partitions the cluster's default has given a topic: the number cannot be changed later without
+// losing the order of its keys.
+func warnOfDefault(cfg *config, partitions int) finding {
+	number := "as many partitions as the cluster's default"
+	if partitions > 0 {
+		number = counted(partitions, "partition")
+	}
+	return warn("see that it is as many as you will ever want: order and compaction hang on it. Else delete the topic while it is empty, and call this again with --partitions",
+		"%s: %s, which the cluster's default gave it, %s, cleanup.policy=compact", cfg.Kafka.Topic, number, orDefault(cfg.Check.ReplicationFactor, "replica"))
 }
 
 // notMade tells whether a topic was to be created and could not be.

@@ -53,6 +53,7 @@ type apiFacts struct {
 type redisFacts struct {
 	err       error // it was not reached
 	warning   string
+	sentinels []cache.SentinelState // as many as there are in the settings
 	server    *cache.ServerState
 	refused   []string // commands
 	told      bool     // whether commands are refused
@@ -191,6 +192,11 @@ func askAPI(ctx context.Context, w *facts) {
 func askRedis(ctx context.Context, w *facts) {
 	r, began := &w.redis, time.Now()
 	c := w.cfg.redis()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	if c.Sentinel.Master != "" {
+		asking.Go(func() { r.sentinels, _ = cache.AskSentinels(ctx, c) }) // Dial has the same complaint
+	}
 	c.Warn = func(text string) { r.warning = text }
 	client, err := cache.Dial(c)
 	if err != nil {
@@ -224,6 +230,9 @@ func askDestination(ctx context.Context, w *facts) {
 	cluster := w.kafka.cluster.ClusterID
 	store := cache.New(client, cache.Destination(cluster, w.cfg.Kafka.Topic, w.cfg.Sync.Name), cache.Keep(w.cfg.Redis.Expire))
 	r.state, r.stateErr = store.State(ctx)
+	if r.server.IsNode || len(w.cfg.Redis.Cluster) > 0 { // of which one keeps this destination, and others may be away
+		r.refused, r.told, r.scripts = store.Rights(ctx)
+	}
 	walk, cancel := context.WithTimeout(ctx, walkFor)
 	defer cancel()
 	r.stranded, _ = cache.Stranded(walk, client, cluster, w.cfg.Kafka.Topic, w.cfg.Sync.Name)

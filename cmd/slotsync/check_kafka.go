@@ -141,11 +141,11 @@ func judgeTopic(w *facts) finding {
 	n := len(w.kafka.cluster.Partitions)
 	if fixed := w.cfg.Kafka.Partition; fixed != nil {
 		if w.noSuchPartition() {
-			return fail("set KAFKA_PARTITION to one of them, from 0 on, or unset it", "%s has %d partitions, none of them is %d", topic, n, *fixed)
+			return fail("set KAFKA_PARTITION to one of them, from 0 on, or unset it", "%s has %s, none of them is %d", topic, counted(n, "partition"), *fixed)
 		}
-		return ok("%s, %d partitions; all records go to partition %d", topic, n, *fixed)
+		return ok("%s, %s; all records go to partition %d", topic, counted(n, "partition"), *fixed)
 	}
-	return ok("%s, %d partitions", topic, n)
+	return ok("%s, %s", topic, counted(n, "partition"))
 }
 
 // usualReplicas is how many copies a topic of this cluster is advised to have.
@@ -327,7 +327,7 @@ func judgeLogEnds(w *facts) finding {
 				"partition %d ends at %d, but offset %d was acknowledged: the topic was made anew or cut", p, end, acknowledged)
 		}
 	}
-	return ok("behind all that was acknowledged, in %d partitions", len(state.Ends))
+	return ok("behind all that was acknowledged, in %s", counted(len(state.Ends), "partition"))
 }
 
 // judgeLayout finds what would make the worker refuse to go on.

@@ -17,7 +17,7 @@ import (
 func redisChecks() []check {
 	look := func(judge func(*facts) finding) func(*facts) finding {
 		return func(w *facts) finding {
-			if w.redis.err != nil || partless(w) {
+			if w.redis.err != nil || unserved(w) != nil {
 				return skip("Redis was not reached")
 			}
 			return judge(w)
@@ -41,6 +41,7 @@ func redisChecks() []check {
 	}
 	return []check{
 		{"redis_reached", "Redis", "answer", judgeRedis},
+		{"redis_sentinels", "Redis", "Sentinels", judgeSentinels},
 		{"redis_version", "Redis", "version", look(judgeRedisVersion)},
 		{"redis_role", "Redis", "role", look(judgeRole)},
 		{"redis_scripts", "Redis", "scripts", look(judgeScripts)},
@@ -54,16 +55,16 @@ func redisChecks() []check {
 	}
 }
 
-// redisCLI begins a command for the server of REDIS_HOST, or for one that is to be filled in. What it sets is for those who may: if there is a password, it
-// asks for theirs.
+// redisCLI begins a command for the server that was found, or for one that is to be filled in. What it sets is for those
+// who may: if there is a password, it asks for theirs.
 func redisCLI(w *facts) string {
 	at := w.cfg.Redis.URL
 	command := "redis-cli -u " + at.String()
 	if path, isSocket := strings.CutPrefix(at.String(), "unix://"); isSocket {
 		command = "redis-cli -s " + path
 	}
-	if w.cfg.Redis.Master != "" || len(w.cfg.Redis.Cluster) > 0 {
-		command = "redis-cli -u " + strings.SplitAfter(at.String(), "://")[0] + "<master>"
+	if w.cfg.manyRedis() {
+		command = "redis-cli -u " + strings.SplitAfter(at.String(), "://")[0] + foundAt(w)
 	}
 	for _, file := range []struct {
 		flag string
@@ -83,40 +84,105 @@ func redisCLI(w *facts) string {
 	return command + " --askpass"
 }
 
+// foundAt is the address of a server that was found, or what stands for it.
+func foundAt(w *facts) string {
+	if w.redis.server == nil {
+		return "<host>:<port>"
+	}
+	return w.redis.server.Addr
+}
+
+// onAll ends an advice to change a setting, where it has to be changed on more than the server that the command is for.
+func onAll(cfg *config) string {
+	if cfg.manyRedis() {
+		return "; do so on all servers"
+	}
+	return ""
+}
+
+// manyRedis tells whether the servers are found through Sentinels, or are nodes of a Cluster.
+func (c *config) manyRedis() bool { return c.Redis.Master != "" || len(c.Redis.Cluster) > 0 }
+
 func judgeRedis(w *facts) finding {
 	r := &w.redis
 	command, missing := missingRight(r.err)
+	seen := asked(w.cfg) + troubleOf(r.err)
+	var said *cache.ServerError
 	switch {
 	case missing:
-		return fail("let the user of REDIS_HOST call it: this check needs it, the worker itself does not", "%s%s", asked(w.cfg), r.err).
+		return fail("let the user of REDIS_HOST call it: this check needs it, the worker itself does not", "%s", seen).
 			with("%s ACL SETUSER <user> +%s", redisCLI(w), command)
 	case r.err != nil && refusesPassword(r.err):
 		return judgePassword(w)
 	case tlsAdvice(r.err, "REDIS", "REDIS_HOST") != "":
-		return fail(tlsAdvice(r.err, "REDIS", whereRedis(w.cfg)), "%s%s", asked(w.cfg), r.err)
+		return fail(tlsAdvice(r.err, "REDIS", whereRedis(w.cfg)), "%s", seen)
+	case errors.As(r.err, &said) && said.Answered && said.Advice != "":
+		return fail(said.Advice, "%s", seen)
 	case r.err != nil && w.cfg.plainRedis() && hungUp(r.err):
-		return fail("if it speaks TLS there, begin REDIS_HOST with rediss://; else see that "+rightSetting(w.cfg), "%s%s", asked(w.cfg), r.err)
+		return fail("if it speaks TLS there, begin REDIS_HOST with rediss://; else see that "+rightSetting(w.cfg), "%s", seen)
 	case r.err != nil && strings.HasPrefix(w.cfg.Redis.URL.String(), "rediss://"):
 		return fail("see that "+rightSetting(w.cfg)+", that it speaks TLS there (else begin REDIS_HOST with redis://), and that it can be reached from here",
-			"%s%s", asked(w.cfg), r.err)
+			"%s", seen)
 	case r.err != nil:
-		return fail("see that "+rightSetting(w.cfg)+", and that it can be reached from here", "%s%s", asked(w.cfg), r.err)
-	case partless(w):
-		return fail("see which node is down: while a part of the cluster has no master, nothing can be kept", "%s", r.scripts).
-			with("redis-cli --cluster check <host>:<port>")
+		return fail("see that "+rightSetting(w.cfg)+", and that it can be reached from here", "%s", seen)
+	case unserved(w) != nil:
+		f := fail(unserved(w).Advice, "%s", troubleOf(r.scripts))
+		if len(w.cfg.Redis.Cluster) > 0 {
+			f = f.with("redis-cli --cluster check %s", r.server.Addr)
+		}
+		return f
 	case r.warning != "":
 		return warn("correct the user in REDIS_HOST, or take it out", "%s", r.warning)
+	case len(r.server.Away) > 0:
+		return warn("bring it back: it keeps nothing of this topic, but an outage of the others may take all of them to end",
+			"%s, of which %d of no concern here does not answer: %s", r.server.Where, len(r.server.Away), strings.Join(r.server.Away, "; ")).
+			with("redis-cli --cluster check %s", r.server.Addr)
+	case r.server.IsNode && len(w.cfg.Redis.Cluster) == 0:
+		return warn("name it in REDIS_CLUSTER_ADDRS: it may hand on to another node what it keeps", "%s, a node of a Redis Cluster", w.cfg.Redis.URL)
 	case r.server.Where != "":
 		return ok("%s, round trip %s", r.server.Where, rounded(r.server.RoundTrip))
 	}
 	return ok("%s, round trip %s", w.cfg.Redis.URL, rounded(r.server.RoundTrip))
 }
 
+// judgeSentinels tells of Sentinels that are not there: nobody misses them until the master fails.
+func judgeSentinels(w *facts) finding {
+	all := w.redis.sentinels
+	if len(all) == 0 {
+		return ok("none: REDIS_SENTINEL_ADDRS is not set")
+	}
+	var amiss []string
+	answered, master := 0, ""
+	for _, s := range all {
+		switch {
+		case s.Err != nil:
+			amiss = append(amiss, s.Addr+": "+troubleOf(s.Err))
+			continue
+		case s.Master == "":
+			amiss = append(amiss, s.Addr+": knows no master of that name")
+		case master != "" && s.Master != master:
+			amiss = append(amiss, fmt.Sprintf("%s: names %s as the master, others name %s", s.Addr, s.Master, master))
+		default:
+			master = s.Master
+		}
+		answered++
+	}
+	switch seen := fmt.Sprintf("%d of %d answered", answered, len(all)); {
+	case answered == 0:
+		return skip("none was reached")
+	case len(amiss) > 0:
+		return warn("bring them back and see that they agree, or correct REDIS_SENTINEL_ADDRS: only most of them together replace a master that fails",
+			"%s; %s", seen, strings.Join(amiss, "; "))
+	default:
+		return ok("%s", seen)
+	}
+}
+
 func judgePassword(w *facts) finding {
 	if strings.Contains(w.redis.err.Error(), "REDIS_SENTINEL_PASSWORD") {
-		return fail("put the password of the Sentinels into REDIS_SENTINEL_PASSWORD; that of the servers stands in REDIS_HOST", "%s", w.redis.err)
+		return fail("put the password of the Sentinels into REDIS_SENTINEL_PASSWORD; that of the servers stands in REDIS_HOST", "%s", troubleOf(w.redis.err))
 	}
-	advice, refused := "put the password into REDIS_HOST, as redis://:password@host:port", w.redis.err.Error()
+	advice, refused := "put the password into REDIS_HOST, as redis://:password@host:port", troubleOf(w.redis.err)
 	if w.redisPassword() {
 		advice = "correct it, with special characters percent-encoded, and the user if there is one"
 		refused = "the password in REDIS_HOST is refused: " + refused
@@ -150,14 +216,32 @@ func missingRight(err error) (command string, is bool) {
 	return named[1], true
 }
 
-// partless tells whether Redis is a cluster that takes nothing because a part of it has no master.
-func partless(w *facts) bool {
-	return w.redis.scripts != nil && strings.Contains(w.redis.scripts.Error(), "CLUSTERDOWN")
+// unserved returns why what this worker has to keep is taken by no server, though some answer, or nil.
+func unserved(w *facts) *cache.ServerError {
+	var said *cache.ServerError
+	_, missing := missingRight(w.redis.scripts)
+	if missing || !errors.As(w.redis.scripts, &said) || said.Advice == "" {
+		return nil
+	}
+	return said
+}
+
+// troubleOf is what an error says without its advice, for which a check has an arrow.
+func troubleOf(err error) string {
+	var said *cache.ServerError
+	var late *unanswered
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &late) || !errors.As(err, &said):
+		return err.Error()
+	}
+	return said.Trouble()
 }
 
 // asked is what the error of a single server begins with. Others say themselves what was asked.
 func asked(cfg *config) string {
-	if cfg.Redis.Master != "" || len(cfg.Redis.Cluster) > 0 {
+	if cfg.manyRedis() {
 		return ""
 	}
 	return cfg.Redis.URL.String() + ": "
@@ -198,11 +282,18 @@ func judgeRedisVersion(w *facts) finding {
 }
 
 func judgeRole(w *facts) finding {
-	switch w.redis.server.Role {
-	case "slave":
+	s := w.redis.server
+	following := fmt.Sprintf("%d of the %s that min-replicas-to-write asks for", s.Followers, counted(s.WantsFollowers, "replica"))
+	switch {
+	case s.Role == "slave":
 		return fail("set REDIS_HOST to the primary; with Sentinel, see whether it is at work on a failover", "a replica, which takes no writes")
-	case "":
+	case s.WantsFollowers > s.Followers:
+		return fail("bring the replicas back (their logs say why they do not follow), or lower min-replicas-to-write"+onAll(w.cfg),
+			"takes no writes: %s follow", following).with("%s INFO replication", redisCLI(w))
+	case s.Role == "":
 		return warn("see that REDIS_HOST is the primary; to have it told here, let the user of REDIS_HOST call INFO", "not told")
+	case s.WantsFollowers > 0:
+		return ok("takes writes while %s follows; %d do", counted(s.WantsFollowers, "replica"), s.Followers)
 	}
 	return ok("takes writes")
 }
@@ -211,7 +302,7 @@ func judgeScripts(w *facts) finding {
 	r := &w.redis
 	switch {
 	case r.scripts != nil:
-		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", r.scripts).
+		return fail("let the user of REDIS_HOST run scripts, on the keys slotsync:*", "%s", troubleOf(r.scripts)).
 			with("%s ACL SETUSER <user> +eval +evalsha ~slotsync:*", redisCLI(w))
 	case len(r.refused) > 0:
 		return fail("let the user of REDIS_HOST call them, on the keys slotsync:*", "they run, but may not call %s", strings.Join(r.refused, ", ")).
@@ -229,7 +320,7 @@ func judgeEviction(w *facts) finding {
 	case "":
 		return warn("see that maxmemory-policy is noeviction: what is evicted may be a change that was never sent", "not told")
 	default:
-		return warn("put maxmemory-policy noeviction into redis.conf: what is evicted may be a change that was never sent",
+		return warn("put maxmemory-policy noeviction into redis.conf: what is evicted may be a change that was never sent"+onAll(w.cfg),
 			"maxmemory-policy %s", policy).with("%s CONFIG SET maxmemory-policy noeviction", redisCLI(w))
 	}
 }
@@ -239,7 +330,7 @@ func judgeAppendOnly(w *facts) finding {
 	case "1":
 		return ok("on")
 	case "0":
-		return warn("put appendonly yes into redis.conf: what a restart forgets may be a change that was never sent", "off").
+		return warn("put appendonly yes into redis.conf: what a restart forgets may be a change that was never sent"+onAll(w.cfg), "off").
 			with("%s CONFIG SET appendonly yes", redisCLI(w))
 	default:
 		return warn("see that appendonly is on: what a restart forgets may be a change that was never sent", "not told")
@@ -248,7 +339,7 @@ func judgeAppendOnly(w *facts) finding {
 
 func judgeMemory(w *facts) finding {
 	s := w.redis.server
-	const advice = "raise maxmemory, or make room: on a full server nothing new can be sent"
+	advice := "raise maxmemory, or make room: on a full server nothing new can be sent" + onAll(w.cfg)
 	switch {
 	case s.Limit < 0 || s.Used == 0:
 		return warn("see that there is room for some 120 bytes a shift", "not told")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ type redisInfo struct {
 	mu      sync.Mutex // guards all below
 	told    map[string]string
 	refuses string // a command
+	refusal string // what it answers to it; empty: that there is no right to it
 }
 
 func newSite(t *testing.T) *site {
@@ -56,7 +58,7 @@ func newSite(t *testing.T) *site {
 		defer s.info.mu.Unlock()
 		switch {
 		case strings.EqualFold(cmd, s.info.refuses):
-			c.WriteError("NOPERM this user has no permissions to run the '" + strings.ToLower(cmd) + "' command")
+			c.WriteError(cmp.Or(s.info.refusal, "NOPERM this user has no permissions to run the '"+strings.ToLower(cmd)+"' command"))
 		case strings.EqualFold(cmd, "INFO"):
 			var b strings.Builder
 			for name, value := range s.info.told {
@@ -693,6 +695,21 @@ func TestCreateTopic(t *testing.T) {
 	}
 	if found, _, code = s.check("--create-topic"); code != 0 || found["create_dlq_topic"].Seen != "shifts-dlq is there already and was left as it is" {
 		t.Errorf("dead letters again: got %+v, exit %d", found["create_dlq_topic"], code)
+	}
+	for topic, said := range map[string]bool{"unsaid": false, "said": true} {
+		s.env["KAFKA_TOPIC_NAME"] = topic
+		args := []string{"--create-topic"}
+		if said {
+			args = append(args, "--partitions", "1")
+		}
+		found, _, _ = s.check(args...)
+		f := found["create_topic"]
+		if want := map[bool]verdict{true: verdictOK, false: verdictWarn}[said]; f.Verdict != want || strings.Contains(f.Advice, "--partitions") == said || strings.Contains(f.Seen, "as the cluster's default has it, replicas") {
+			t.Errorf("%s: got %+v, want %s", topic, f, want)
+		}
+		if n := strings.TrimPrefix(found["kafka_topic"].Seen, topic+", "); !strings.Contains(f.Seen, topic+": "+n) || n == "1 partitions" {
+			t.Errorf("%s: got %q, want the %s in it", topic, f.Seen, n)
+		}
 	}
 	for _, args := range [][]string{{"--partitions", "3"}, {"--create-topic", "--partitions", "0"}, {"--create-topic", "--partitions", "many"}} {
 		if _, code := s.call(append([]string{"check"}, args...)...); code != 2 {

@@ -48,7 +48,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	case helped:
 		return cfg, nil
 	case err != nil:
-		return nil, &usageError{fmt.Errorf("%w (slotsync --help tells what there is)", withoutArgument(err))}
+		return nil, &usageError{fmt.Errorf("%w (slotsync --help tells what there is)", withoutArgument(err, args))}
 	}
 	cfg.command = call.Command()
 	if cfg.PrintVersion {
@@ -75,18 +75,32 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 }
 
 // withoutArgument takes from kong's complaint about an argument the argument, which may be a secret whose flag was
-// forgotten, and leaves what it may have been meant to be.
-func withoutArgument(err error) error {
+// forgotten, and leaves where it stands and what it may have been meant to be.
+func withoutArgument(err error, args []string) error {
 	const complaint = "unexpected argument"
-	text := err.Error()
-	if !strings.HasPrefix(text, complaint+" ") {
+	text, found := strings.CutPrefix(err.Error(), complaint+" ")
+	if !found {
 		return err
 	}
-	guess := strings.LastIndex(text, ", did you mean ")
-	if guess < 0 {
-		guess = len(text)
+	argument, guess := text, ""
+	if at := strings.LastIndex(text, ", did you mean "); at >= 0 {
+		argument, guess = text[:at], text[at:]
 	}
-	return errors.New(complaint + text[guess:])
+	return errors.New(complaint + placeOf(argument, args) + guess)
+}
+
+// placeOf tells at which word of the call an argument stands, and behind which flag, without a word that is not ours.
+func placeOf(argument string, args []string) string {
+	at := slices.Index(args, argument)
+	if at < 0 || slices.Contains(args[at+1:], argument) {
+		return ""
+	}
+	place := fmt.Sprintf(" at word %d", at+1)
+	if at > 0 && strings.HasPrefix(args[at-1], "--") {
+		flag, _, _ := strings.Cut(args[at-1], "=")
+		place += ", behind " + flag
+	}
+	return place
 }
 
 // loader collects what is wrong with the settings while kong reads them.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/publish/publishtest"
+	"github.com/slotsync/slotsync/sync/stacktest"
 )
 
 // servers stand around a worker and are reached as everybody reaches them, so that they may be stand-ins or real ones.
@@ -36,18 +36,10 @@ func inStack(t *testing.T) servers {
 	}
 }
 
-// fromStack is what the stack says of itself. Where there is none the test is not run, but make test-stack promises one.
+// fromStack is what the stack says of itself, without which the test is not run.
 func fromStack(t *testing.T, variable string) string {
 	t.Helper()
-	at := os.Getenv(variable)
-	switch {
-	case at != "":
-	case os.Getenv("SLOTSYNC_TEST_STACK") != "":
-		t.Fatalf("%s is not set: nothing may be missing under SLOTSYNC_TEST_STACK", variable)
-	default:
-		t.Skip("there are no real servers: make test-stack starts them")
-	}
-	return at
+	return stacktest.Told(t, variable)
 }
 
 // onEach runs the test in a world of stand-ins, and in one whose servers are real but for the API.

@@ -42,7 +42,7 @@ func besides() []string {
 // doubles are packages that stand in for the world. Only tests, the demo and the fault suite may know them.
 func doubles() []string {
 	return []string{
-		module + "/wiw/wiwtest", module + "/publish/publishtest", module + "/cache/cachetest",
+		module + "/wiw/wiwtest", module + "/publish/publishtest", module + "/cache/cachetest", module + "/sync/stacktest",
 		"github.com/alicebob/miniredis", "github.com/twmb/franz-go", "github.com/chromedp", "testing",
 	}
 }
@@ -98,7 +98,7 @@ func complaints(name, source string) []string {
 	}
 	room, _, _ := strings.Cut(name, "/")
 	folder := path.Base(path.Dir(name))
-	test := strings.HasSuffix(name, "_test.go") || folder == "wiwtest" || folder == "publishtest" || folder == "cachetest"
+	test := strings.HasSuffix(name, "_test.go") || slices.Contains([]string{"wiwtest", "publishtest", "cachetest", "stacktest"}, folder)
 	production := !test && !strings.HasPrefix(name, "cmd/mini/") && !strings.HasPrefix(name, "cmd/chaos/")
 
 	local := map[string]string{} // the name of a package in this file, to its path
@@ -177,6 +177,7 @@ func TestTreeComplains(t *testing.T) {
 		{"cmd knows all", "cmd/slotsync/a.go", `"github.com/slotsync/slotsync/cache"; "github.com/slotsync/slotsync/wiw"`, "", 0},
 		{"the standard sync keeps its name", "cmd/slotsync/a.go", `gosync "sync"`, "", 1},
 		{"fakes are not for production", "cmd/slotsync/a.go", `"github.com/slotsync/slotsync/wiw/wiwtest"`, "", 1},
+		{"nor is what knows the stack", "cache/a.go", `"github.com/slotsync/slotsync/sync/stacktest"`, "", 1},
 		{"fakes are for tests", "wiw/a_test.go", `"github.com/slotsync/slotsync/wiw/wiwtest"`, "", 0},
 		{"fakes are for the demo", "cmd/mini/a.go", `"github.com/alicebob/miniredis/v2"; "github.com/twmb/franz-go/pkg/kfake"`, "", 0},
 		{"fakes are for the fault suite", "cmd/chaos/a.go", `"github.com/slotsync/slotsync/wiw/wiwtest"; "github.com/twmb/franz-go/pkg/kgo"`, "", 0},

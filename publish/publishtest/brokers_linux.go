@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -49,6 +50,16 @@ func StartBrokers(ctx context.Context, dir, jars string, fronts ...Front) (b *Br
 	if found, _ := filepath.Glob(filepath.Join(jars, "kafka_*.jar")); len(found) == 0 {
 		return nil, fmt.Errorf("start brokers: no Kafka in %q, which should hold its jars", jars)
 	}
+	const tries = 3
+	for try := 1; ; try++ {
+		b, err := startBrokers(ctx, filepath.Join(dir, fmt.Sprint("try-", try)), jars, fronts)
+		if err == nil || try == tries || !b.portWasTaken() {
+			return b, err
+		}
+	}
+}
+
+func startBrokers(ctx context.Context, dir, jars string, fronts []Front) (b *Brokers, err error) {
 	b = &Brokers{}
 	defer func() {
 		if err != nil {
@@ -56,9 +67,16 @@ func StartBrokers(ctx context.Context, dir, jars string, fronts ...Front) (b *Br
 			b.Close()
 		}
 	}()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return b, err
+	}
 	if err := b.configure(dir, jars, fronts); err != nil {
 		return b, err
 	}
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	for _, n := range b.Nodes {
 		out, err := n.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", n.config).CombinedOutput()
 		if err != nil {
@@ -67,11 +85,31 @@ func StartBrokers(ctx context.Context, dir, jars string, fronts ...Front) (b *Br
 		if err := n.Start(); err != nil {
 			return b, err
 		}
+		watching.Go(func() {
+			select {
+			case <-n.ended:
+				cancel(fmt.Errorf("the broker of %s ended:\n%s", n.config, n.LastWords()))
+			case <-ctx.Done():
+			}
+		})
 	}
 	if b.admin, err = kgo.NewClient(kgo.SeedBrokers(b.Addrs...)); err != nil {
 		return b, err
 	}
-	return b, b.wait(ctx, "three brokers", func(m *kmsg.MetadataResponse) bool { return len(m.Brokers) == replicas })
+	if err := b.wait(ctx, "three brokers", func(m *kmsg.MetadataResponse) bool { return len(m.Brokers) == replicas }); err != nil {
+		return b, errors.Join(err, context.Cause(ctx))
+	}
+	return b, nil
+}
+
+// portWasTaken tells whether a broker did not start because somebody else listens where it should.
+func (b *Brokers) portWasTaken() bool {
+	for _, n := range b.Nodes {
+		if log, _ := os.ReadFile(n.log); bytes.Contains(log, []byte("Address already in use")) {
+			return true
+		}
+	}
+	return false
 }
 
 // configure writes what the brokers are told about themselves and each other.
@@ -302,11 +340,12 @@ func (b *Brokers) wait(ctx context.Context, what string, done func(*kmsg.Metadat
 	}
 }
 
-// freePorts returns ports that no connection is given while a broker is down: those begin at 32,768.
+// freePorts returns ports that no connection is given while a broker is down: those begin at 32,768. The servers of
+// package cachetest, which is tested at the same time, take theirs elsewhere.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	for range 1000 {
-		port := 12_000 + rand.IntN(20_000)
+		port := 27_000 + rand.IntN(5_000)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
