@@ -32,7 +32,7 @@ func rooms() map[string][]string {
 // besides are the entries of the top level that are no rooms.
 func besides() []string {
 	return []string{
-		"go.mod", "go.sum", "Makefile", "Dockerfile", "README.md", "LICENSE", "CHANGELOG.md", "compose.yaml",
+		"go.mod", "go.sum", "Makefile", "Dockerfile", "README.md", "LICENSE", "CHANGELOG.md", "compose.yaml", "docs",
 		".ci", ".golangci.yml", ".gitignore", ".dockerignore", ".git",
 		"deploy", // a module of its own, of tests and manifests
 		"bin",    // built, and not committed
