@@ -1,9 +1,6 @@
 package main
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Names of metrics. Those of slot_sync stand first; its dashboards hang on them.
 const (
@@ -133,17 +130,4 @@ func metricList() []metric {
 		{metricTaken, kindCount, "leases", nil, "times that this worker took the lease"},
 		{metricLost, kindCount, "leases", nil, "times that it lost the lease without giving it back"},
 	}
-}
-
-// knows tells whether the values are some that the metric's tags may have.
-func (m *metric) knows(values []string) bool {
-	if len(values) != len(m.Tags) {
-		return false
-	}
-	for i, t := range m.Tags {
-		if !slices.Contains(t.Values, values[i]) {
-			return false
-		}
-	}
-	return true
 }
