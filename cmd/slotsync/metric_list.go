@@ -95,7 +95,7 @@ func metricList() []metric {
 		{metricTrouble, kindCount, "passes", []tag{{"reason", reasons()}}, "passes that failed or left something pending, or could not begin, by what was in the way"},
 		{metricFetched, kindCount, "shifts", nil, "shifts that the API told of"},
 		{metricPublished, kindCount, "shifts", nil, "shifts that the broker acknowledged"},
-		{metricLag, kindSpread, "seconds", nil, "from a shift's last change in When I Work to its acknowledgement, for up to 20 shifts of a batch"},
+		{metricLag, kindSpread, "seconds", nil, "from a shift's last change in When I Work to its acknowledgement, for up to 20 shifts of a batch; only of changes since the last pass that left all in step, or else of the last day"},
 		{metricSchemaOnly, kindCount, "shifts", nil, "shifts that differ in nothing but the schema they were written with"},
 		{metricDeferred, kindGauge, "shifts", nil, "of these, those that `REPUBLISH_RATE` left to later passes"},
 		{metricSetAside, kindCount, "shifts", nil, "bad versions of shifts, each counted once"},

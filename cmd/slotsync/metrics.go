@@ -15,7 +15,9 @@ const (
 	startingEvent    = "slot_sync is starting"
 	startingEventTag = "application_start"
 	everyGauge       = 10 * time.Second
-	lagPoints        = 20 // of one batch: a first pass has a million of them
+	lagPoints        = 20             // of one batch: an import may have thousands of them
+	lagAtFirst       = 24 * time.Hour // before that, a first pass sends what is old and not late
+	clockSkew        = time.Minute    // between the API and this machine
 )
 
 // sink is where points go. None of its calls waits for anybody, and a point that is lost is lost.
@@ -44,6 +46,8 @@ type metrics struct {
 	active   bool       // this worker holds it
 	other    bool       // another worker holds it
 	inStep   time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
+	reads    time.Time  // when this pass began to read
+	changes  time.Time  // what changed before was published before, or is sent for another reason than a change
 	checked  bool       // a pass has ended
 	status   serviceStatus
 	samplers []*sampler
@@ -77,7 +81,7 @@ func (m *metrics) start() *metrics {
 	if m.page != nil {
 		m.sinks = append(m.sinks, m.page)
 	}
-	m.stop, m.inStep = make(chan struct{}), time.Now()
+	m.stop, m.inStep, m.changes = make(chan struct{}), time.Now(), time.Now().Add(-lagAtFirst)
 	m.timer.Go(m.keepTelling)
 	return m
 }
@@ -121,7 +125,12 @@ func (m *metrics) holds(active, other bool) {
 func (m *metrics) took() { m.count(metricTaken, 1) }
 func (m *metrics) lost() { m.count(metricLost, 1) }
 
-func (m *metrics) reading() { m.count(metricGet, 1) }
+func (m *metrics) reading() {
+	m.mu.Lock()
+	m.reads = time.Now()
+	m.mu.Unlock()
+	m.count(metricGet, 1)
+}
 
 func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricMatched, t.Unchanged)
@@ -146,6 +155,9 @@ func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 	m.mu.Lock()
 	if result == resultOK {
 		m.inStep = time.Now()
+		if !m.reads.IsZero() {
+			m.changes = m.reads.Add(-clockSkew)
+		}
 	}
 	m.checked, m.status = true, statusOf(result, err)
 	m.mu.Unlock()
@@ -193,11 +205,14 @@ func (m *metrics) step(step string, took time.Duration, err error) {
 
 // outcomes counts what became of records, and measures how far some that arrived lag behind the API.
 func (m *metrics) outcomes(records []shiftsync.Record, outcomes []shiftsync.Outcome, now time.Time) {
+	m.mu.Lock()
+	changes := m.changes
+	m.mu.Unlock()
 	fates := map[shiftsync.Fate]int{}
 	var arrived []time.Time
 	for i, o := range outcomes {
 		fates[o.Fate]++
-		if at := records[i].UpdatedAt; o.Fate == shiftsync.Acknowledged && !at.IsZero() && records[i].Value != nil {
+		if at := records[i].UpdatedAt; o.Fate == shiftsync.Acknowledged && at.After(changes) && records[i].Value != nil {
 			arrived = append(arrived, at)
 		}
 	}

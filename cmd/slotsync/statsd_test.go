@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw/wiwtest"
 )
 
 // understood reads lines as Prometheus' StatsD server does, which is not ours. It leaves out events and service checks,
@@ -67,8 +69,13 @@ func recorded(t *testing.T) []string {
 		}
 	}
 	pass(0, env{})
-	w.API.Churn(5)
 	now := time.Now()
+	for id := range truth(w) {
+		shift, _ := w.API.Get(id)
+		shift.Notes, shift.UpdatedAt = "changed just now", now.UTC().Truncate(time.Second)
+		w.API.Put(shift, wiwtest.Shape2025)
+		break
+	}
 	w.API.PutJSON(5, now, now.Add(time.Hour), `{"id":5,"end_time":"Mon, 01 Oct 2018 15:27:30 +0100"}`)
 	pass(0, env{})
 	pass(1, env{"WIW_KEY": "another"})
@@ -241,4 +248,29 @@ func TestTheLagOfABatchIsAFewPoints(t *testing.T) {
 	if n := r.sums[metricRecords]; n != 500 {
 		t.Errorf("counted %d records", n)
 	}
+}
+
+func TestWhatIsOldIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		lags := func(ages ...time.Duration) []float64 {
+			r.values[metricLag] = nil
+			for _, age := range ages {
+				record := shiftsync.Record{Value: []byte{1}, Version: shiftsync.Version{UpdatedAt: time.Now().Add(-age)}}
+				m.outcomes([]shiftsync.Record{record}, []shiftsync.Outcome{{Fate: shiftsync.Acknowledged}}, time.Now())
+			}
+			return r.values[metricLag]
+		}
+		if got := lags(time.Hour, 25*time.Hour); !slices.Equal(got, []float64{3600}) {
+			t.Errorf("a first pass: got %v, want what changed within a day", got)
+		}
+		m.reading()
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		<-time.After(10 * time.Minute)
+		m.reading()
+		m.done(shiftsync.Report{Pass: "p2"}, resultPending, shiftsync.ErrPending)
+		if got := lags(9*time.Minute, time.Hour); !slices.Equal(got, []float64{540}) {
+			t.Errorf("after a pass in step, and one that was not: got %v, want what changed since the first", got)
+		}
+	})
 }
