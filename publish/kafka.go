@@ -32,6 +32,7 @@ type Kafka struct {
 	dialer    *dialer
 	transport *kafka.Transport
 	client    *kafka.Client
+	counters  counters
 
 	cluster atomic.Pointer[string] // the first cluster id that was seen
 	layout  atomic.Pointer[layout] // the topic as it was last seen

@@ -162,6 +162,7 @@ func (k *Kafka) initProducer(ctx context.Context, id string, producer int64, epo
 		}
 		switch {
 		case err == nil:
+			k.counters.epochs.Add(1)
 			return &session{producer: int64(res.Producer.ProducerID), epoch: int16(res.Producer.ProducerEpoch), at: at}, nil
 		case errors.Is(err, kafka.InvalidProducerEpoch), errors.Is(err, kafka.ProducerFenced), errors.Is(err, kafka.InvalidProducerIDMapping):
 			return nil, backoff.Permanent(fmt.Errorf("%w: %s", shiftsync.ErrFenced, fencedAdvice))

@@ -154,6 +154,7 @@ func (k *Kafka) deliver(ctx context.Context, c *call, l *lane, indices []int) er
 		partition: l.partition, records: len(indices), bytes: formed,
 		producer: k.session.producer, epoch: k.session.epoch,
 	}
+	k.counters.batches.Add(1)
 	a := k.send(ctx, c.hold, c, b)
 	if b.doubt {
 		l.memory = bytes.Buffer{} // an attempt that was given up may still be reading it
@@ -166,6 +167,7 @@ func (k *Kafka) deliver(ctx context.Context, c *call, l *lane, indices []int) er
 		}
 		l.sequence = nextSequence(l.sequence, len(indices))
 		l.end = a.base + int64(len(indices))
+		k.counters.bytes.Add(int64(len(b.bytes) - sizePrefix))
 		return nil
 	case shiftsync.Refused:
 		if len(indices) == 1 {
@@ -184,6 +186,7 @@ func (k *Kafka) deliver(ctx context.Context, c *call, l *lane, indices []int) er
 			c.outcomes[i].Fate = shiftsync.Unknown
 		}
 		l.doubt = b
+		k.counters.unknown.Add(1)
 		return a.err
 	default:
 		return a.err
@@ -257,6 +260,9 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 		}
 		if c.fenced.Load() {
 			return open(fmt.Errorf("%s/%d: %w", k.topic, b.partition, shiftsync.ErrFenced))
+		}
+		if attempt > 1 || b.doubt {
+			k.counters.retries.Add(1)
 		}
 		sent, res, err := k.attempt(ctx, hold, b)
 		if err == nil {

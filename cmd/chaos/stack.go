@@ -129,7 +129,7 @@ func (s *stack) env(slot int) []string {
 	}
 	return []string{
 		"WIW_URL=http://" + s.toAPI.Addr(), "WIW_KEY=" + token, "WIW_INCLUDE=open,unpublished", "WIW_RATE=6000", "WIW_TIMEOUT=5s",
-		"SYNC_DAYS_PRIOR=1", "SYNC_DAYS_AHEAD=2", "SYNC_SLEEP_PERIOD_SECONDS=1", "SYNC_DELETES=off", // who left the window is not asked for
+		"SYNC_DAYS_PRIOR=1", "SYNC_DAYS_AHEAD=2", "SYNC_SLEEP_PERIOD_SECONDS=1", "LOG_LEVEL=debug", "SYNC_DELETES=off", // who left the window is not asked for
 		"KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_TOPIC_NAME=" + topic,
 		"SCHEMA_REGISTRY_URL=http://" + s.toRegistry.Addr(), "REDIS_URL=redis://" + s.toRedis[slot].Addr(),
 		"LOG_FORMAT=json",

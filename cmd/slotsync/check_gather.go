@@ -118,7 +118,7 @@ func gather(ctx context.Context, cfg *config, patience time.Duration) *facts {
 
 func askAPI(ctx context.Context, w *facts) {
 	a, cfg, began := &w.api, w.cfg, time.Now()
-	quiet := startMetrics(noMetrics())
+	quiet := noMetrics()
 	defer quiet.Close()
 	session, err := newSession(cfg, slog.New(slog.DiscardHandler), quiet, nil)
 	if err != nil {

@@ -29,13 +29,16 @@ func askStatsD(ctx context.Context, w *facts) {
 		return
 	}
 	network, addr := "udp", s.addr
-	if path, isSocket := strings.CutPrefix(s.addr, "unix://"); isSocket {
+	if scheme, path, isSocket := strings.Cut(s.addr, "://"); isSocket {
 		network, addr = "unixgram", path
+		if scheme == "unixstream" {
+			network = "unix"
+		}
 	}
 	began := time.Now()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, addr)
-	if errors.Is(err, syscall.EPROTOTYPE) {
+	if errors.Is(err, syscall.EPROTOTYPE) && strings.HasPrefix(s.addr, "unix://") {
 		conn, err = d.DialContext(ctx, "unix", addr) // the other kind of socket that agents have
 	}
 	if err != nil {
@@ -70,7 +73,7 @@ func statsdChecks() []check {
 		case s.refused:
 			return warn("start the agent, or correct STATSD_HOST and STATSD_PORT; until then metrics are lost, and the worker works",
 				"nobody listens at %s", s.resolved)
-		case strings.HasPrefix(s.addr, "unix://"):
+		case strings.HasPrefix(s.addr, "unix"):
 			return ok("somebody listens at %s", s.resolved)
 		}
 		return ok("sent to %s; nobody confirms UDP", s.resolved)

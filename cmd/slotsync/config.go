@@ -118,7 +118,7 @@ type config struct {
 	Metrics struct {
 		Host      string   `name:"statsd-host" vars:"STATSD_HOST" type:"host" placeholder:"HOST" help:"Where StatsD listens. Unset: metrics are off."`
 		Port      int      `name:"statsd-port" vars:"STATSD_PORT" default:"8125" min:"1" max:"65535" help:"Its UDP port."`
-		URL       endpoint `name:"dd-dogstatsd-url" vars:"DD_DOGSTATSD_URL" placeholder:"URL" schemes:"udp,unix" help:"The same as a URL, udp:// or unix://; used if there is no StatsD host."`
+		URL       endpoint `name:"dd-dogstatsd-url" vars:"DD_DOGSTATSD_URL" placeholder:"URL" schemes:"udp,unix,unixgram,unixstream" help:"The same as a URL, udp:// or unix:// with a socket of either kind; used if there is no StatsD host."`
 		AgentHost string   `name:"dd-agent-host" vars:"DD_AGENT_HOST" type:"host" placeholder:"HOST" help:"Host of the Datadog agent; used if neither of the others is set."`
 		Env       string   `name:"dd-env" vars:"DD_ENV" type:"tag" placeholder:"VALUE" help:"Tag env of all metrics."`
 		Service   string   `name:"dd-service" vars:"DD_SERVICE" type:"tag" placeholder:"VALUE" help:"Tag service of all metrics."`
@@ -126,8 +126,15 @@ type config struct {
 		Namespace string   `name:"metrics-namespace" vars:"METRICS_NAMESPACE" type:"prefix" default:"slot_sync" help:"First part of the names of all metrics."`
 	} `embed:"" group:"Metrics"`
 
+	Traces struct {
+		Exporter string   `name:"otel-traces-exporter" vars:"OTEL_TRACES_EXPORTER" default:"otlp" one_of:"otlp,none" help:"otlp, or none to make no traces."`
+		Endpoint endpoint `name:"otel-exporter-otlp-endpoint" vars:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" schemes:"http,https" help:"Collector of traces, over OTLP with HTTP; /v1/traces is added. Unset: there are no traces."`
+		Whole    endpoint `name:"otel-exporter-otlp-traces-endpoint" vars:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" placeholder:"URL" schemes:"http,https" help:"The same as a whole URL, to which nothing is added; it wins."`
+		Service  string   `name:"otel-service-name" vars:"OTEL_SERVICE_NAME" type:"printable" placeholder:"NAME" help:"Name of the service in traces. Unset: that of DD_SERVICE, or slotsync."`
+	} `embed:"" group:"Traces"`
+
 	HTTP struct {
-		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve health and a page that shows it, like 127.0.0.1:8080. There is no login: give an address on loopback or in a network of yours. Unset, or off: nowhere."`
+		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve health, /metrics and a page that shows them, like 127.0.0.1:8080. There is no login: give an address on loopback or in a network of yours. Unset, or off: nowhere."`
 	} `embed:"" group:"Health"`
 
 	Log struct {
@@ -315,6 +322,9 @@ func (c *config) statsdAddr() string {
 		return ""
 	}
 }
+
+// servesHTTP tells whether there is a page to look at; a single pass has none.
+func (c *config) servesHTTP() bool { return c.HTTP.Addr != "" && !c.Once }
 
 func hasPort(hostport string) bool {
 	_, _, err := net.SplitHostPort(hostport)

@@ -18,7 +18,7 @@ import (
 // dryRun prints what a pass would publish, and why, a line for each shift and the counts at the end. It takes no lease
 // and writes nowhere: not to Redis, not to Kafka, not to the registry, and sends no metrics.
 func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, stdout io.Writer) (err error) {
-	watch := newObserver(cfg, log, startMetrics(noMetrics()), screen)
+	watch := newObserver(cfg, log, noMetrics(), screen)
 	defer closeInto(&err, watch.stats, "close metrics")
 	out, err := connect(cfg, log, watch)
 	if err != nil {

@@ -129,9 +129,14 @@ func runWorker(ctx context.Context, cfg *config, log *slog.Logger, screen *scree
 	log.Info("slotsync is starting", "version", moduleVersion(), "topic", cfg.Kafka.Topic, "days_prior", cfg.Sync.DaysPrior, "days_ahead", cfg.Sync.DaysAhead)
 	stats := newMetrics(cfg, log)
 	defer closeInto(&err, stats, "close metrics")
+	spans, err := newTraces(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, spans, "close traces")
 	watch := newObserver(cfg, log, stats, screen)
-	if cfg.HTTP.Addr != "" && !cfg.Once {
-		server, err := serve(cfg.HTTP.Addr, newWebsite(cfg, watch), log)
+	if cfg.servesHTTP() {
+		server, err := serve(cfg.HTTP.Addr, stats.page.beside(newWebsite(cfg, watch)), log)
 		if err != nil {
 			return err
 		}
@@ -140,7 +145,7 @@ func runWorker(ctx context.Context, cfg *config, log *slog.Logger, screen *scree
 	if !cfg.Once {
 		stats.starting()
 	}
-	return work(ctx, cfg, log, watch)
+	return work(ctx, cfg, log, watch, spans)
 }
 
 // announceStop logs that ctx has ended, and then ends the context that it returns. What it returns beside that is to be

@@ -1,158 +1,110 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/DataDog/datadog-go/v5/statsd"
-
+	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// Names of metrics. Those of slot_sync stand first; its dashboards hang on them.
 const (
-	metricGet          = "wiw.get"
-	metricMatched      = "processor.shift.matched"
-	metricUnmatched    = "processor.shift.unmatched"
-	metricEncoded      = "publisher.encoding.success"
-	metricUnencodable  = "publisher.encoding.error"
-	metricPassDuration = "pass.duration"
-	metricPassAge      = "pass.age"
-	metricFetched      = "shifts.fetched"
-	metricPublished    = "shifts.published"
-	metricSetAside     = "shifts.set_aside"
-	metricPending      = "shifts.pending"
-	metricBuried       = "dead_letters.published"
-	metricUnburied     = "dead_letters.pending"
-	metricHeldBack     = "shifts.held_back"
-	metricMissing      = "shifts.missing"
-	metricLookedUp     = "shifts.looked_up"
-	metricGone         = "shifts.gone"
-	metricRequest      = "wiw.request.duration"
-	metricLimit        = "wiw.limit.remaining"
-	metricToken        = "wiw.token.remaining"
-	metricUnknownDates = "wiw.dates.unknown"
-	metricActive       = "worker.active"
-	startingEvent      = "slot_sync is starting"
-	startingEventTag   = "application_start"
-	everyGauge         = 10 * time.Second
+	startingEvent    = "slot_sync is starting"
+	startingEventTag = "application_start"
+	everyGauge       = 10 * time.Second
+	lagPoints        = 20             // of one batch: an import may have thousands of them
+	lagAtFirst       = 24 * time.Hour // before that, a first pass sends what is old and not late
+	clockSkew        = time.Minute    // between the API and this machine
 )
 
-// metric describes a metric for those who draw it.
-type metric struct {
-	Name    string // without the namespace
-	Type    string // count, gauge or timing
-	Unit    string
-	Tags    string // with their values; empty: none
-	Meaning string
-}
-
-// metricList returns all metrics, of which the README has a table.
-func metricList() []metric {
-	const result = "result: ok, pending or failed"
-	return []metric{
-		{metricGet, "count", "passes", "", "passes that are about to ask the API"},
-		{metricMatched, "count", "shifts", "", "shifts that had not changed"},
-		{metricUnmatched, "count", "shifts", "", "shifts that are new or had changed"},
-		{metricEncoded, "count", "shifts", "", "shifts that were made records"},
-		{metricUnencodable, "count", "shifts", "", "shifts that could not be made records"},
-		{metricPassDuration, "timing", "ms", result, "how long a pass took"},
-		{metricPassAge, "gauge", "seconds", "", "time since the topic was last in step, sent every 10 s even if a pass hangs; a standby sends none"},
-		{metricFetched, "count", "shifts", "", "shifts that the API told of"},
-		{metricPublished, "count", "shifts", "", "shifts that the broker acknowledged"},
-		{metricSetAside, "count", "shifts", "", "bad versions of shifts, each counted once"},
-		{metricPending, "gauge", "shifts", "", "shifts waiting for their acknowledgement after a pass"},
-		{metricBuried, "count", "letters", "", "bad versions of shifts that `DLQ_TOPIC` acknowledged; a lost answer repeats one"},
-		{metricUnburied, "gauge", "letters", "", "bad shifts whose dead letter was not acknowledged in a pass"},
-		{metricHeldBack, "count", "shifts", "", "versions older than a known one, held back until another pass sees them too"},
-		{metricMissing, "gauge", "shifts", "", "shifts that should be in the window and were not, after a pass that looked; without those known to be unlisted or deleted"},
-		{metricLookedUp, "count", "shifts", "", "missing shifts that were asked for one by one"},
-		{metricGone, "count", "shifts", "", "shifts that were found to be deleted"},
-		{metricRequest, "timing", "ms", "status_class: 2xx, 3xx, 4xx, 5xx or error, for no answer", "how long the API took to answer a request"},
-		{metricLimit, "gauge", "requests", "", "what is left of the API's rate limit, where it tells"},
-		{metricToken, "gauge", "seconds", "", "until the session token ends, below 0 when it has; none if the token does not say"},
-		{metricUnknownDates, "count", "dates", "", "dates in a form that is not known, read as no date"},
-		{metricActive, "gauge", "workers", "", "1 if this worker holds the lease, 0 if it stands by"},
-	}
-}
-
-// stats is what is used of a StatsD client. None of its calls waits for the network.
-type stats interface {
-	Count(name string, n int64, tags []string, rate float64) error
-	Gauge(name string, value float64, tags []string, rate float64) error
-	Timing(name string, took time.Duration, tags []string, rate float64) error
-	Event(e *statsd.Event) error
+// sink is where points go. None of its calls waits for anybody, and a point that is lost is lost.
+type sink interface {
+	// put takes a point. Values are those of the metric's tags, in their order.
+	put(m *metric, value float64, values []string)
+	// drop ends a gauge without tags of which nothing is known any more.
+	drop(m *metric)
+	// Close sends what is left.
 	Close() error
 }
 
-// metrics sends what is measured. A point that is lost is lost: errors of single calls are not looked at.
+// metrics tells every sink what is measured.
 type metrics struct {
-	client stats
-	stop   chan struct{}
-	timer  sync.WaitGroup
+	byName map[string]*metric
+	sinks  []sink
+	agent  *dogStatsD // one of the sinks; nil: none
+	page   *promPage  // one of the sinks; nil: none
+	limit  int        // PENDING_LIMIT; 0: not told
 
-	mu     sync.Mutex // guards all below
-	told   bool       // something is known of the lease
-	active bool       // this worker holds it
-	other  bool       // another worker holds it
-	inStep time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
+	stop  chan struct{}
+	timer sync.WaitGroup
+
+	mu       sync.Mutex // guards all below
+	told     bool       // something is known of the lease
+	active   bool       // this worker holds it
+	other    bool       // another worker holds it
+	inStep   time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
+	reads    time.Time  // when this pass began to read
+	changes  time.Time  // what changed before was published before, or is sent for another reason than a change
+	checked  bool       // a pass has ended
+	status   serviceStatus
+	samplers []*sampler
 }
 
-// newMetrics connects to where the settings say. Without such a place, or if it is not found, metrics are off, which
-// is logged.
+// sampler reads figures that somebody else counts.
+type sampler struct{ read func() }
+
+// newMetrics connects to where the settings say. Without such a place, or if it is not found, nothing is sent, which is
+// logged.
 func newMetrics(cfg *config, log *slog.Logger) *metrics {
-	return startMetrics(dial(cfg, log))
+	m := &metrics{agent: dialStatsD(cfg, log), limit: cfg.Limits.Pending}
+	if cfg.servesHTTP() {
+		m.page = newPromPage(log)
+	}
+	return m.start()
 }
 
-func startMetrics(client stats) *metrics {
-	m := &metrics{client: client, stop: make(chan struct{}), inStep: time.Now()}
+// noMetrics measures for nobody.
+func noMetrics() *metrics { return (&metrics{}).start() }
+
+// start begins to tell of what must not stand still.
+func (m *metrics) start() *metrics {
+	m.byName = map[string]*metric{}
+	for _, x := range metricList() {
+		m.byName[x.Name] = &x
+	}
+	if m.agent != nil {
+		m.sinks = append(m.sinks, m.agent)
+	}
+	if m.page != nil {
+		m.sinks = append(m.sinks, m.page)
+	}
+	m.stop, m.inStep, m.changes = make(chan struct{}), time.Now(), time.Now().Add(-lagAtFirst)
 	m.timer.Go(m.keepTelling)
 	return m
 }
 
-func dial(cfg *config, log *slog.Logger) stats {
-	addr := cfg.statsdAddr()
-	if addr == "" {
-		log.Info("metrics are off: there is no STATSD_HOST")
-		return noMetrics()
+func (m *metrics) put(name string, value float64, values ...string) {
+	x := m.byName[name]
+	for _, s := range m.sinks {
+		s.put(x, value, values)
 	}
-	client, err := statsd.New(addr, statsdOptions(cfg)...)
-	if err != nil {
-		log.Warn("metrics are off", "err", err)
-		return noMetrics()
-	}
-	return client
 }
 
-// noMetrics is where metrics go that nobody wants.
-func noMetrics() stats { return &statsd.NoOpClient{} }
-
-func statsdOptions(cfg *config) []statsd.Option {
-	var tags []string
-	for _, tag := range []struct{ name, value string }{
-		{"env", cfg.Metrics.Env}, {"service", cfg.Metrics.Service}, {"version", cfg.Metrics.Version},
-	} {
-		if tag.value != "" {
-			tags = append(tags, tag.name+":"+tag.value)
-		}
-	}
-	return []statsd.Option{
-		statsd.WithNamespace(cfg.Metrics.Namespace),
-		statsd.WithTags(tags),
-		statsd.WithoutTelemetry(),       // the client's own metrics
-		statsd.WithoutOriginDetection(), // a field that plain StatsD servers do not know
+// count tells of something that happened. What did not happen is told of nowhere but at /metrics.
+func (m *metrics) count(name string, n int, values ...string) {
+	if n > 0 {
+		m.put(name, float64(n), values...)
 	}
 }
 
 // starting sends the event that slot_sync sent when it started.
 func (m *metrics) starting() {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
+	if m.agent != nil {
+		m.agent.starting()
 	}
-	m.client.Event(&statsd.Event{Title: startingEvent, Text: "node: " + host, Tags: []string{startingEventTag}})
 }
 
 // holds notes who has the lease: this worker, another one or, as far as is known, nobody.
@@ -162,11 +114,23 @@ func (m *metrics) holds(active, other bool) {
 		m.inStep = time.Now() // until now the work was another worker's
 	}
 	m.told, m.active, m.other = true, active, other
+	if other {
+		m.checked = false // how its own last pass ended says nothing any more
+	}
 	m.mu.Unlock()
 	m.tell()
 }
 
-func (m *metrics) reading() { m.count(metricGet, 1) }
+// took counts a lease that this worker took, and lost one that it did not give back.
+func (m *metrics) took() { m.count(metricTaken, 1) }
+func (m *metrics) lost() { m.count(metricLost, 1) }
+
+func (m *metrics) reading() {
+	m.mu.Lock()
+	m.reads = time.Now()
+	m.mu.Unlock()
+	m.count(metricGet, 1)
+}
 
 func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricMatched, t.Unchanged)
@@ -175,6 +139,7 @@ func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricUnencodable, t.Unencodable)
 	m.count(metricFetched, t.Fetched)
 	m.count(metricPublished, t.Published)
+	m.count(metricSchemaOnly, t.SchemaOnly)
 	m.count(metricSetAside, t.SetAside)
 	m.count(metricBuried, t.Buried)
 	m.count(metricHeldBack, t.HeldBack)
@@ -182,43 +147,123 @@ func (m *metrics) batch(t shiftsync.Tally) {
 	m.count(metricGone, t.Gone)
 }
 
-func (m *metrics) count(name string, n int) {
-	if n > 0 {
-		m.client.Count(name, int64(n), nil, 1)
+// done notes the end of a pass; result is ok, pending or failed. A report without a pass is of one that could not begin.
+func (m *metrics) done(rep shiftsync.Report, result string, err error) {
+	if result != resultOK {
+		m.count(metricTrouble, 1, reasonTag(err))
 	}
-}
-
-// done notes the end of a pass; result is ok, pending or failed.
-func (m *metrics) done(rep shiftsync.Report, result string) {
+	m.mu.Lock()
 	if result == resultOK {
-		m.mu.Lock()
 		m.inStep = time.Now()
-		m.mu.Unlock()
+		if !m.reads.IsZero() {
+			m.changes = m.reads.Add(-clockSkew)
+		}
 	}
-	m.client.Timing(metricPassDuration, rep.Took, []string{"result:" + result}, 1)
-	m.client.Gauge(metricPending, float64(rep.Pending), nil, 1)
-	m.client.Gauge(metricUnburied, float64(rep.Unburied), nil, 1)
-	if rep.Called {
-		m.client.Gauge(metricMissing, float64(rep.Missing), nil, 1)
+	m.checked, m.status = true, statusOf(result, err)
+	m.mu.Unlock()
+	if rep.Pass != "" {
+		m.put(metricPassDuration, rep.Took.Seconds(), result)
+		m.put(metricPending, float64(rep.Pending))
+		m.put(metricUnburied, float64(rep.Unburied))
+		m.put(metricNotCollected, float64(rep.NotCollected))
+		m.put(metricDeferred, float64(rep.Deferred))
+		m.count(metricSwept, rep.Swept)
+		if result != resultFailed || rep.Fetched > 0 && errors.Is(err, shiftsync.ErrTooManyBad) {
+			m.put(metricAside, float64(rep.SetAside+rep.StillAside+rep.Unburied))
+		}
+		if rep.Called {
+			m.put(metricMissing, float64(rep.Missing))
+		}
 	}
+	m.sample()
 	m.tell()
+	m.check()
 }
 
 // request measures one attempt to get an answer of the API.
 func (m *metrics) request(class string, took time.Duration) {
-	m.client.Timing(metricRequest, took, []string{"status_class:" + class}, 1)
+	m.count(metricRequests, 1, class)
+	m.put(metricRequest, took.Seconds(), class)
 }
 
 // remaining notes how many requests the API says are left.
-func (m *metrics) remaining(n int) { m.client.Gauge(metricLimit, float64(n), nil, 1) }
+func (m *metrics) remaining(n int) { m.put(metricLimit, float64(n)) }
 
 // tokenLeft notes how long the session token still lasts.
-func (m *metrics) tokenLeft(left time.Duration) {
-	m.client.Gauge(metricToken, left.Seconds(), nil, 1)
-}
+func (m *metrics) tokenLeft(left time.Duration) { m.put(metricToken, left.Seconds()) }
 
 // unknownDate counts a date that could not be read.
 func (m *metrics) unknownDate() { m.count(metricUnknownDates, 1) }
+
+// step measures a step that a port took.
+func (m *metrics) step(step string, took time.Duration, err error) {
+	m.put(metricStep, took.Seconds(), step)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		m.count(metricStepErrors, 1, step)
+	}
+}
+
+// outcomes counts what became of records, and measures how far some that arrived lag behind the API.
+func (m *metrics) outcomes(records []shiftsync.Record, outcomes []shiftsync.Outcome, now time.Time) {
+	m.mu.Lock()
+	changes := m.changes
+	m.mu.Unlock()
+	fates := map[shiftsync.Fate]int{}
+	var arrived []time.Time
+	for i, o := range outcomes {
+		fates[o.Fate]++
+		if at := records[i].UpdatedAt; o.Fate == shiftsync.Acknowledged && at.After(changes) && records[i].Value != nil {
+			arrived = append(arrived, at)
+		}
+	}
+	m.count(metricRecords, fates[shiftsync.Acknowledged], "acknowledged")
+	m.count(metricRecords, fates[shiftsync.Refused], "refused")
+	m.count(metricRecords, fates[shiftsync.Unsent], "unsent")
+	m.count(metricRecords, fates[shiftsync.Unknown], "unknown")
+	every := max(1, (len(arrived)+lagPoints-1)/lagPoints)
+	for i := 0; i < len(arrived); i += every {
+		m.put(metricLag, max(0, now.Sub(arrived[i]).Seconds())) // clocks differ
+	}
+}
+
+// pool tells of the connections to Redis, and what became of them since the last time.
+func (m *metrics) pool(used, idle, timeouts, misses int) {
+	m.put(metricPool, float64(used), "used")
+	m.put(metricPool, float64(idle), "idle")
+	m.count(metricPoolTimeouts, timeouts)
+	m.count(metricPoolMisses, misses)
+}
+
+// produced tells what the producer did since the last time.
+func (m *metrics) produced(f publish.Figures) {
+	m.count(metricBatches, int(f.Batches))
+	m.count(metricRetries, int(f.Retries))
+	m.count(metricUnknown, int(f.Unknown))
+	m.count(metricEpochs, int(f.Epochs))
+	m.count(metricBytes, int(f.Bytes))
+}
+
+// sampling calls read after each pass, every 10 s, and a last time when what it returns is called.
+func (m *metrics) sampling(read func()) (end func()) {
+	s := &sampler{read}
+	m.mu.Lock()
+	m.samplers = append(m.samplers, s)
+	m.mu.Unlock()
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		s.read()
+		s.read = func() {}
+	}
+}
+
+func (m *metrics) sample() {
+	m.mu.Lock()
+	defer m.mu.Unlock() // one at a time: they tell differences
+	for _, s := range m.samplers {
+		s.read()
+	}
+}
 
 // keepTelling repeats the gauges that must not stand still when a pass does.
 func (m *metrics) keepTelling() {
@@ -228,6 +273,8 @@ func (m *metrics) keepTelling() {
 		select {
 		case <-ticker.C:
 			m.tell()
+			m.sample()
+			m.check()
 		case <-m.stop:
 			return
 		}
@@ -238,17 +285,40 @@ func (m *metrics) tell() {
 	m.mu.Lock()
 	told, active, other, age := m.told, m.active, m.other, time.Since(m.inStep)
 	m.mu.Unlock()
+	if m.limit > 0 {
+		m.put(metricPendingLimit, float64(m.limit))
+	}
 	if told {
 		value := 0.0
 		if active {
 			value = 1
 		}
-		m.client.Gauge(metricActive, value, nil, 1)
+		m.put(metricActive, value)
 	}
 	// When nobody is known to have the lease the age is told too: a start that hangs must be seen, and so must a
 	// Redis that is away.
 	if !other {
-		m.client.Gauge(metricPassAge, age.Seconds(), nil, 1)
+		m.put(metricPassAge, age.Seconds())
+		return
+	}
+	for _, s := range m.sinks {
+		for _, name := range []string{metricPassAge, metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing} {
+			s.drop(m.byName[name]) // they are the other worker's to tell
+		}
+	}
+}
+
+// check repeats how the last pass ended.
+func (m *metrics) check() {
+	m.mu.Lock()
+	checked, other, status := m.checked, m.other, m.status
+	m.mu.Unlock()
+	switch {
+	case m.agent == nil:
+	case other:
+		m.agent.check(serviceStatus{level: statusGood, message: "stands by"})
+	case checked:
+		m.agent.check(status)
 	}
 }
 
@@ -256,5 +326,9 @@ func (m *metrics) tell() {
 func (m *metrics) Close() error {
 	close(m.stop)
 	m.timer.Wait()
-	return m.client.Close()
+	var errs []error
+	for _, s := range m.sinks {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
 }

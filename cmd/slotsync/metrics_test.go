@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/DataDog/datadog-go/v5/statsd"
 
+	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
@@ -155,7 +157,7 @@ func TestMetricsWithoutAServerAreOff(t *testing.T) {
 			m := newMetrics(loadOK(t, minimal(c.env)), slog.New(slog.NewTextHandler(&log, nil)))
 			m.starting()
 			m.reading()
-			m.done(shiftsync.Report{}, resultOK)
+			m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
 			if err := m.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
@@ -171,12 +173,14 @@ type recorder struct {
 	mu     sync.Mutex // guards all below
 	sums   map[string]int64
 	gauges map[string]float64
+	values map[string][]float64 // of distributions
+	checks []statsd.ServiceCheck
 	lines  []string // kind, name and tags of all
 	closed bool
 }
 
 func newRecorder() *recorder {
-	return &recorder{sums: map[string]int64{}, gauges: map[string]float64{}}
+	return &recorder{sums: map[string]int64{}, gauges: map[string]float64{}, values: map[string][]float64{}}
 }
 
 func (r *recorder) note(kind, name string, tags []string) {
@@ -199,14 +203,22 @@ func (r *recorder) Gauge(name string, value float64, tags []string, _ float64) e
 	return nil
 }
 
-func (r *recorder) Timing(name string, _ time.Duration, tags []string, _ float64) error {
+func (r *recorder) Distribution(name string, value float64, tags []string, _ float64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.note("timing", name, tags)
+	r.values[name] = append(r.values[name], value)
+	r.note("distribution", name, tags)
 	return nil
 }
 
 func (r *recorder) Event(*statsd.Event) error { return nil }
+
+func (r *recorder) ServiceCheck(c *statsd.ServiceCheck) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checks = append(r.checks, *c)
+	return nil
+}
 
 func (r *recorder) Close() error {
 	r.mu.Lock()
@@ -226,7 +238,7 @@ func (r *recorder) gauge(name string) (float64, bool) {
 func recording(t *testing.T) (*metrics, *recorder) {
 	t.Helper()
 	r := newRecorder()
-	m := startMetrics(r)
+	m := (&metrics{agent: newDogStatsD(r, "slot_sync"), limit: 100}).start()
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)
@@ -253,15 +265,15 @@ func TestAHungPassShowsItsAge(t *testing.T) {
 		after(25 * time.Second)
 		want("a start that hangs", 20)
 		m.holds(true, false)
-		m.done(shiftsync.Report{}, resultOK)
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
 		want("a good pass", 0)
 		after(60 * time.Second)
 		want("a pass that hangs", 55) // the timer ticks at 30, 40, ... 80 s; the good pass was at 25 s
-		m.done(shiftsync.Report{}, resultFailed)
+		m.done(shiftsync.Report{Pass: "p1"}, resultFailed, errRedis)
 		want("a failed pass", 60)
-		m.done(shiftsync.Report{}, resultPending)
+		m.done(shiftsync.Report{Pass: "p1"}, resultPending, shiftsync.ErrPending)
 		want("a pass that left something pending", 60)
-		m.done(shiftsync.Report{}, resultOK)
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
 		want("the next good pass", 0)
 	})
 }
@@ -309,7 +321,7 @@ func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
 	})
 }
 
-// Each metric is sent once, so what is sent and what is listed can be compared.
+// Each metric is sent with each value of its tags, so what is sent and what is listed can be compared.
 func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m, r := recording(t)
 	m.holds(true, false)
@@ -323,25 +335,63 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 		v.Field(i).SetInt(1)
 	}
 	m.batch(all)
-	m.done(shiftsync.Report{Called: true}, resultOK)
+	m.took()
+	m.lost()
+	for _, step := range steps() {
+		m.step(step, time.Second, errRedis)
+	}
+	m.pool(1, 2, 3, 4)
+	m.produced(publish.Figures{Batches: 1, Retries: 1, Unknown: 1, Epochs: 1, Bytes: 1})
+	records := make([]shiftsync.Record, 4)
+	records[3] = shiftsync.Record{Value: []byte{0}, Version: shiftsync.Version{UpdatedAt: time.Now()}}
+	m.outcomes(records, []shiftsync.Outcome{{Fate: shiftsync.Unknown}, {Fate: shiftsync.Unsent}, {Fate: shiftsync.Refused}, {Fate: shiftsync.Acknowledged}}, time.Now())
+	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", "error"} {
+		m.request(class, time.Second)
+	}
+	troubles := map[string]error{
+		reasonNoTopic: shiftsync.ErrNoTopic, reasonOtherCluster: shiftsync.ErrOtherCluster, reasonFenced: shiftsync.ErrFenced,
+		reasonLeaseLost: shiftsync.ErrLeaseLost, reasonLayout: &shiftsync.LayoutError{}, reasonPendingLimit: shiftsync.ErrPendingLimit,
+		reasonBadShifts: shiftsync.ErrTooManyBad, reasonLeftOver: nil, reasonOther: errRedis,
+		atAPI: nil, atRedis: nil, atKafka: nil, atRegistry: nil,
+	}
+	for _, reason := range reasons() {
+		err, known := troubles[reason]
+		if !known {
+			t.Errorf("no error is known that has the reason %s", reason)
+		}
+		if err == nil && reason != reasonLeftOver {
+			err = fmt.Errorf("look up: %w", met(reason, errRedis))
+		}
+		m.done(shiftsync.Report{}, resultFailed, fmt.Errorf("pass: %w", cmp.Or(err, shiftsync.ErrPending)))
+	}
+	for _, result := range []string{resultOK, resultPending, resultFailed} {
+		m.done(shiftsync.Report{Pass: "p1", Called: true, Swept: 1}, result, shiftsync.ErrPending)
+	}
 
 	sent := map[string]bool{}
 	for _, line := range r.lines {
-		kind, rest, _ := strings.Cut(line, " ")
-		name, tags, _ := strings.Cut(rest, " ")
-		tag, _, _ := strings.Cut(tags, ":")
-		sent[kind+" "+name+" "+tag] = true
+		sent[line] = true
 	}
 	listed := map[string]bool{}
 	for _, x := range metricList() {
 		if x.Unit == "" || x.Meaning == "" {
 			t.Errorf("%s lacks a unit or a meaning", x.Name)
 		}
-		tag, _, _ := strings.Cut(x.Tags, ":")
-		listed[x.Type+" "+x.Name+" "+tag] = true
+		for _, values := range series(x.Tags) {
+			listed[strings.TrimSpace(x.Type+" "+x.Name+" "+strings.Join(tagged(&x, values), ","))] = true
+		}
 	}
 	if !maps.Equal(sent, listed) {
-		t.Errorf("sent\n%s\nlisted\n%s", keys(sent), keys(listed))
+		for line := range sent {
+			if !listed[line] {
+				t.Errorf("%s is sent and not listed", line)
+			}
+		}
+		for line := range listed {
+			if !sent[line] {
+				t.Errorf("%s is listed and not sent", line)
+			}
+		}
 	}
 }
 
@@ -362,8 +412,4 @@ func TestDatesInUnknownFormsAreCounted(t *testing.T) {
 	if got := r.sums[metricUnknownDates]; got != 3 {
 		t.Errorf("got %d, want 3: each time", got)
 	}
-}
-
-func keys(m map[string]bool) string {
-	return strings.Join(slices.Sorted(maps.Keys(m)), "\n")
 }

@@ -44,6 +44,7 @@ type observer struct {
 	notices  []string // of the last pass
 	failures int      // passes in trouble, in a row
 	skewed   bool     // the API's clock differed, as last logged
+	repeats  repeats  // of that trouble
 }
 
 var _ shiftsync.Observer = (*observer)(nil)
@@ -71,6 +72,7 @@ func (o *observer) Standby(holder string) {
 
 // Lost tells that this worker has stopped being the holder.
 func (o *observer) Lost() {
+	o.stats.lost()
 	o.stats.holds(false, false)
 	o.health.lost()
 	o.log.Warn("lost the lease: it could not be renewed in time, or Redis has forgotten it")
@@ -78,6 +80,7 @@ func (o *observer) Lost() {
 
 // Took logs the begin of a tenure.
 func (o *observer) Took(open int) {
+	o.stats.took()
 	o.stats.holds(true, false)
 	o.health.took()
 	o.mu.Lock()
@@ -148,10 +151,8 @@ func (o *observer) SetAside(id int64, why string) {
 func (o *observer) Done(rep shiftsync.Report, err error) {
 	err = advised(err)
 	o.screen.end()
-	if rep.Pass != "" && !stopped(err) { // else no pass had begun, or none had the chance to end
-		o.stats.done(rep, resultOf(rep, err))
-	}
-	if !stopped(err) {
+	if !stopped(err) { // else none had the chance to end
+		o.stats.done(rep, resultOf(rep, err), err)
 		o.health.done(rep, resultOf(rep, err), err)
 	}
 	o.mu.Lock()
@@ -179,26 +180,51 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 		return
 	}
 	result := resultOf(rep, err)
-	if err != nil {
-		o.failures++
-	} else if o.failures > 0 {
-		o.log.Info("trouble is over", "passes_in_trouble", o.failures)
-		o.failures = 0
+	if err == nil {
+		o.troubleIsOver()
+		o.say(slog.LevelInfo, rep, result, nil)
+		return
 	}
+	o.failures++
+	level, extra := slog.LevelWarn, []any(nil)
+	if result == resultFailed {
+		level = slog.LevelError
+	}
+	switch now, held := o.repeats.due(result + err.Error()); {
+	case !now && rep.Published == 0:
+		level = slog.LevelDebug
+	case held > 0:
+		extra = []any{"repeats", held}
+	}
+	o.say(level, rep, result, err, extra...)
+}
+
+// troubleIsOver says so if there was any. The lock is held.
+func (o *observer) troubleIsOver() {
+	if o.failures > 0 {
+		o.log.Info("trouble is over", "passes_in_trouble", o.failures)
+	}
+	o.failures, o.repeats = 0, repeats{}
+}
+
+// say is the line of a pass.
+func (o *observer) say(level slog.Level, rep shiftsync.Report, result string, err error, extra ...any) {
+	text := "pass done"
 	switch {
 	case result == resultFailed && o.readable:
-		o.log.Error(o.cutShort("pass failed", rep, err))
+		text = o.cutShort("pass failed", rep, err)
 	case result == resultFailed:
-		o.log.Error("pass failed", o.attrs(rep, result, err)...)
-	case o.readable && err != nil:
-		o.log.Warn(o.sentence(rep, result), "err", err)
+		text = "pass failed"
 	case o.readable:
-		o.log.Info(o.sentence(rep, result))
-	case err != nil:
-		o.log.Warn("pass done", o.attrs(rep, result, err)...)
-	default:
-		o.log.Info("pass done", o.attrs(rep, result, nil)...)
+		text = o.sentence(rep, result)
 	}
+	switch {
+	case !o.readable:
+		extra = append(o.attrs(rep, result, err), extra...)
+	case result != resultFailed && err != nil:
+		extra = append([]any{"err", err}, extra...)
+	}
+	o.log.Log(context.Background(), level, text, extra...)
 }
 
 func (o *observer) attrs(rep shiftsync.Report, result string, err error) []any {

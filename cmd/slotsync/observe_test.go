@@ -159,7 +159,7 @@ func TestResultsAreMeasured(t *testing.T) {
 			w.Done(c.rep, c.err)
 			got := ""
 			for _, line := range w.stats.lines {
-				if rest, ok := strings.CutPrefix(line, "timing pass.duration "); ok {
+				if rest, ok := strings.CutPrefix(line, "distribution pass.duration "); ok {
 					got += rest
 				}
 			}

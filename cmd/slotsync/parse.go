@@ -235,7 +235,7 @@ func parseEndpoint(text string, tag *kong.Tag) (endpoint, error) {
 		return endpoint{}, faultOfURL(rest, err)
 	}
 	switch {
-	case u.Scheme == "unix":
+	case strings.HasPrefix(u.Scheme, "unix"):
 		if u.Path == "" {
 			return endpoint{}, errors.New("must name the path of a socket, like unix:///run/redis.sock")
 		}

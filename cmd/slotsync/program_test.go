@@ -146,9 +146,14 @@ type running struct {
 	err  error  // what it ended with; valid once ended is closed
 }
 
-// loop runs the program with these variables and no other, until it is stopped or, at the latest, the test ends.
+// loop runs the program with these variables and no other, until it is stopped or, at the latest, the test ends. Unless
+// they say otherwise its log tells of every pass, those that end as the one before included.
 func loop(t *testing.T, all env, args ...string) *running {
 	t.Helper()
+	if all["LOG_LEVEL"] == "" {
+		all = maps.Clone(all)
+		all["LOG_LEVEL"] = "debug"
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	r := &running{logged: newLogged(), stop: stop}
 	r.ended = make(chan struct{})

@@ -61,7 +61,11 @@ func TestTheReadmeKnowsEverySettingAndNoOther(t *testing.T) {
 func TestTheReadmeHasTheTableOfMetrics(t *testing.T) {
 	var table strings.Builder
 	for _, m := range metricList() {
-		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Type, m.Unit, m.Tags, m.Meaning)
+		var tags []string
+		for _, t := range m.Tags {
+			tags = append(tags, t.String())
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Type, m.Unit, strings.Join(tags, "; "), m.Meaning)
 	}
 	if !strings.Contains(readme(t), table.String()) {
 		t.Errorf("the README's table of metrics should read\n%s", table.String())

@@ -259,6 +259,7 @@ func (r *rehearsal) watchedBy(sentinels cachetest.Group) {
 func (r *rehearsal) begin() {
 	r.Helper()
 	settings := r.Env()
+	settings["LOG_LEVEL"] = "debug"                // which tells of every pass
 	settings["REDIS_HOST"] = "redis://127.0.0.1:1" // if the one of the settings is used, another one is
 	maps.Copy(settings, r.settings)
 	r.began, r.log, r.ended = time.Now(), &tally{changed: make(chan struct{}, 1)}, make(chan error, 1)

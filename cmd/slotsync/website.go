@@ -51,18 +51,18 @@ func newWebsite(cfg *config, watch *observer) http.Handler {
 
 func (s *website) alive(w http.ResponseWriter, _ *http.Request) {
 	c := s.health.condition()
-	writeJSON(w, statusOf(c.Alive), c)
+	writeJSON(w, codeFor(c.Alive), c)
 }
 
 func (s *website) ready(w http.ResponseWriter, _ *http.Request) {
 	c := s.health.condition()
-	writeJSON(w, statusOf(c.Ready), c)
+	writeJSON(w, codeFor(c.Ready), c)
 }
 
 // overview is readiness with all that is known beside it.
 func (s *website) overview(w http.ResponseWriter, _ *http.Request) {
 	o := s.health.overview()
-	writeJSON(w, statusOf(o.Ready), struct {
+	writeJSON(w, codeFor(o.Ready), struct {
 		about
 		overview
 	}{s.about, o})
@@ -86,7 +86,7 @@ func (s *website) shift(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, no.status, no)
 }
 
-func statusOf(well bool) int {
+func codeFor(well bool) int {
 	if well {
 		return http.StatusOK
 	}

@@ -107,7 +107,7 @@ func TestHowThingsStandIsOneLine(t *testing.T) {
 					t.Errorf("got ready %v with the reason %q", o.Ready, o.Reason)
 				}
 				for _, path := range []string{"/readyz", "/api/health"} {
-					if rec := w.visit(t, path); rec.Code != statusOf(c.ready) {
+					if rec := w.visit(t, path); rec.Code != codeFor(c.ready) {
 						t.Errorf("%s: got %d", path, rec.Code)
 					}
 				}

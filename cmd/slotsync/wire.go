@@ -16,7 +16,7 @@ import (
 )
 
 // work runs a worker: one pass, or passes until ctx ends.
-func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (err error) {
+func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer, spans *traces) (err error) {
 	out, err := connect(cfg, log, watch)
 	if err != nil {
 		return err
@@ -33,6 +33,8 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer) (
 	w.Observer = watch
 	watch.health.needs.around(w, out.registry)
 	watch.desk.open(newStore(cfg, out.redis, cluster))
+	watchPorts(w, watch.stats, spans)
+	defer watch.stats.sampling(out.sampler(watch.stats))()
 	if cfg.Once {
 		_, err := w.RunOnce(ctx)
 		return told(err) // as the end of the pass
@@ -95,6 +97,20 @@ func (o *outside) Close() error {
 		errs = append(errs, o.source.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// sampler returns what reads the figures that the adapters count themselves.
+func (o *outside) sampler(stats *metrics) func() {
+	var produced publish.Figures
+	var timeouts, misses uint32
+	return func() {
+		now := o.kafka.Figures()
+		stats.produced(now.Since(produced))
+		produced = now
+		pool := o.redis.PoolStats()
+		stats.pool(int(pool.TotalConns-pool.IdleConns), int(pool.IdleConns), int(pool.Timeouts-timeouts), int(pool.Misses-misses))
+		timeouts, misses = pool.Timeouts, pool.Misses
+	}
 }
 
 // worker joins the adapters with the core, for the destination in a Kafka cluster. Nobody observes it yet.
@@ -228,7 +244,7 @@ func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *
 		case ctx.Err() != nil:
 			return "", nil
 		}
-		watch.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", err))
+		watch.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", met(atKafka, err)))
 		select {
 		case <-ctx.Done():
 		case <-time.After(max(cfg.Sync.Wait, leastPause)):

@@ -389,7 +389,7 @@ func TestMetricsGoWhereTheSettingsSay(t *testing.T) {
 		want  []string // one line begins so and ends so, with | between
 	}{
 		{"to STATSD_HOST", func(host, port string) env { return env{"STATSD_HOST": host, "STATSD_PORT": port} },
-			[]string{"slot_sync.wiw.get:1|c", "slot_sync.wiw.limit.remaining:99|g", "slot_sync.pass.duration:|ms|#result:ok", "slot_sync.wiw.request.duration:|ms|#status_class:2xx"}},
+			[]string{"slot_sync.wiw.get:1|c", "slot_sync.wiw.limit.remaining:99|g", "slot_sync.pass.duration:|d|#result:ok", "slot_sync.wiw.request.duration:|d|#status_class:2xx"}},
 		{"to DD_AGENT_HOST", func(host, port string) env { return env{"DD_AGENT_HOST": host, "STATSD_PORT": port} },
 			[]string{"slot_sync.wiw.get:1|c"}},
 		{"to DD_DOGSTATSD_URL", func(host, port string) env { return env{"DD_DOGSTATSD_URL": "udp://" + host + ":" + port} },

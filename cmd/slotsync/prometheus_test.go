@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/slotsync/slotsync/cmd/mini/world"
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// paged returns metrics that are served at /metrics.
+func paged(t *testing.T) *metrics {
+	t.Helper()
+	m := newMetrics(loadOK(t, minimal(env{"HTTP_ADDR": ":8080"})), quiet())
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func TestThePageKeepsPrometheusRules(t *testing.T) {
+	m := paged(t)
+	m.holds(true, false)
+	m.request("2xx", time.Second)
+	m.done(shiftsync.Report{Pass: "p1", Called: true, Took: time.Second}, resultOK, nil)
+	found, err := testutil.GatherAndLint(m.page.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range found {
+		if strings.HasPrefix(problem.Metric, "slotsync_") {
+			t.Errorf("%s: %s", problem.Metric, problem.Text)
+		}
+	}
+}
+
+func TestTheCountsBeginAtZero(t *testing.T) {
+	m := paged(t)
+	for name, want := range map[string]float64{`slotsync_pass_trouble_total{reason="fenced"}`: 0, `slotsync_wiw_requests_total{status_class="5xx"}`: 0, `slotsync_wiw_get_total`: 0} {
+		if got, there := scraped(t, m)[name]; !there || got != want {
+			t.Errorf("got %s %v, %v, want %v", name, got, there, want)
+		}
+	}
+}
+
+func TestAStandbyLeavesThePassesToTheOther(t *testing.T) {
+	m := paged(t)
+	m.holds(true, false)
+	m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+	of := func() (there []bool) {
+		page := scraped(t, m)
+		for _, name := range []string{"slotsync_pass_age_seconds", "slotsync_shifts_pending"} {
+			_, is := page[name]
+			there = append(there, is)
+		}
+		return there
+	}
+	if got := of(); !slices.Equal(got, []bool{true, true}) {
+		t.Errorf("active: got %v", got)
+	}
+	m.holds(false, true)
+	if got := of(); !slices.Equal(got, []bool{false, false}) {
+		t.Errorf("standby: got %v", got)
+	}
+}
+
+// scraped is the page, by series.
+func scraped(t *testing.T, m *metrics) map[string]float64 {
+	t.Helper()
+	families, err := m.page.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := map[string]float64{}
+	for _, f := range families {
+		for _, x := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range x.GetLabel() {
+				name += fmt.Sprintf("{%s=%q}", l.GetName(), l.GetValue())
+			}
+			page[name] = x.GetCounter().GetValue() + x.GetGauge().GetValue()
+		}
+	}
+	return page
+}
+
+// prometheusServer is a real Prometheus that looks at one page.
+type prometheusServer struct{ url string }
+
+// askPrometheus starts one, with our alerts, where it is installed. make test-stack promises that it is.
+func askPrometheus(t *testing.T, page string) prometheusServer {
+	t.Helper()
+	const remedy = "apt-get install prometheus"
+	if os.Getenv("SLOTSYNC_TEST_STACK") != "" {
+		need(t, "prometheus", remedy)
+		need(t, "promtool", remedy)
+	} else if _, err := exec.LookPath("prometheus"); err != nil {
+		t.Skip("there is no Prometheus: " + remedy)
+	}
+	rules, err := filepath.Abs("dashboards/prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	output(t, exec.Command("promtool", "check", "rules", rules))
+	dir := t.TempDir()
+	settings := filepath.Join(dir, "prometheus.yml")
+	text := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n- {job_name: slotsync, static_configs: [{targets: [%q]}]}\n", rules, page)
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	var log bytes.Buffer
+	server := exec.Command("prometheus", "--config.file="+settings, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
+	server.Stdout, server.Stderr = &log, &log
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		if t.Failed() {
+			t.Logf("Prometheus says\n%s", log.String())
+		}
+	})
+	return prometheusServer{"http://" + addr}
+}
+
+// ask returns how many series a query has; an error is an answer too, while it starts.
+func (p prometheusServer) ask(t *testing.T, query string) (series int, err error) {
+	t.Helper()
+	resp, err := http.PostForm(p.url+"/api/v1/query", url.Values{"query": {query}})
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	var answer struct {
+		Status, Error string
+		Data          struct{ Result []json.RawMessage }
+	}
+	if err := errors.Join(err, json.Unmarshal(text, &answer)); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, text)
+	}
+	if answer.Status != "success" {
+		return 0, errors.New(answer.Error)
+	}
+	return len(answer.Data.Result), nil
+}
+
+func TestWhatGrafanaAndTheAlertsAskForIsThere(t *testing.T) {
+	w := start(t, world.Options{Shifts: 200, Partitions: 2})
+	token := tokenUntil(time.Now().Add(time.Hour))
+	w.API.SetToken(token)
+	page := freeAddr(t)
+	p := askPrometheus(t, page)
+	r := loop(t, in(w, env{"HTTP_ADDR": page, "WIW_KEY": token, "SYNC_SLEEP_PERIOD_SECONDS": "1"}))
+	r.until(t, good, 1)
+
+	queries := map[string]string{}
+	for _, panel := range panels(t) {
+		for _, target := range panel.Targets {
+			queries[panel.Title+": "+target.Expr] = strings.NewReplacer("$__rate_interval", "1m", "$job", ".*").Replace(target.Expr)
+		}
+	}
+	limit := regexp.MustCompile(` [<>] [0-9.]+$`)
+	for _, a := range alerts(t) {
+		if !limit.MatchString(a.expr) {
+			t.Errorf("%s compares with nothing: %s", a.name, a.expr)
+		}
+		queries[a.name+": "+a.expr] = limit.ReplaceAllString(a.expr, "") // what is compared, whether it is alarming or not
+	}
+	if len(queries) < 40 {
+		t.Fatalf("only %d queries", len(queries))
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for late := time.After(90 * time.Second); len(queries) > 0; {
+		select {
+		case <-tick.C:
+		case <-late:
+			for what, query := range queries {
+				_, err := p.ask(t, query)
+				t.Errorf("no data for %s, %v", what, err)
+			}
+			return
+		}
+		w.API.Churn(3)
+		for what, query := range queries {
+			if n, err := p.ask(t, query); err == nil && n > 0 {
+				delete(queries, what)
+			}
+		}
+	}
+	r.halt(t)
+}
