@@ -198,7 +198,7 @@ func (m *metrics) unknownDate() { m.count(metricUnknownDates, 1) }
 // step measures a step that a port took.
 func (m *metrics) step(step string, took time.Duration, err error) {
 	m.put(metricStep, took.Seconds(), step)
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, shiftsync.ErrLeaseLost) { // which are answers
 		m.count(metricStepErrors, 1, step)
 	}
 }

@@ -153,7 +153,7 @@ func (s watchedSource) Read(ctx context.Context, w shiftsync.Window, add func(in
 		return refused
 	})
 	if refused != nil {
-		_ = end(refused)
+		_ = end(nil)
 		return err
 	}
 	return end(err)
