@@ -58,6 +58,42 @@ func StartCluster(dir string, n int, settings ...string) (nodes Group, err error
 	return nodes, nil
 }
 
+// JoinReplica starts a server that follows a node of a cluster, and waits until it has what that has. The settings are those
+// of the cluster's own nodes.
+func JoinReplica(dir string, master *Server, settings ...string) (*Server, error) {
+	ctx := context.Background()
+	s, err := Start(dir, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "30000"}, settings...)...)
+	if err != nil {
+		return s, err
+	}
+	id, err := master.ID(ctx)
+	if err != nil {
+		return s, err
+	}
+	host, port, _ := net.SplitHostPort(master.amongServers("--tls-cluster"))
+	if err := s.Do(ctx, "cluster", "meet", host, port); err != nil {
+		return s, err
+	}
+	err = s.Wait("it knows its master", func(ctx context.Context, c *redis.Client) (bool, error) {
+		return true, c.Do(ctx, "cluster", "replicate", id).Err()
+	})
+	if err != nil {
+		return s, err
+	}
+	return s, s.Follows()
+}
+
+// ID is the name of a node among those of its cluster.
+func (s *Server) ID(ctx context.Context) (string, error) {
+	c := s.Client()
+	defer c.Close()
+	id, err := c.Do(ctx, "cluster", "myid").Text()
+	if err != nil {
+		return "", fmt.Errorf("cluster myid: %w", err)
+	}
+	return id, nil
+}
+
 // amongServers is where other servers find this one, which a setting says.
 func (s *Server) amongServers(setting string) string {
 	if s.setting(setting) == "yes" {

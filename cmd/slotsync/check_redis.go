@@ -170,6 +170,8 @@ func judgeSentinels(w *facts) finding {
 	switch seen := fmt.Sprintf("%d of %d answered", answered, len(all)); {
 	case answered == 0:
 		return skip("none was reached")
+	case master == "":
+		return skip("none knows a master of that name")
 	case len(amiss) > 0:
 		return warn("bring them back and see that they agree, or correct REDIS_SENTINEL_ADDRS: only most of them together replace a master that fails",
 			"%s; %s", seen, strings.Join(amiss, "; "))

@@ -106,6 +106,9 @@ func TestWhatACheckSaysOfManyServers(t *testing.T) {
 			if f.Command != "" && (strings.Contains(f.Command, "<") || !strings.Contains(f.Command, s.Redis.Addr()) && s.env["REDIS_CLUSTER_ADDRS"] == "") {
 				t.Errorf("got the command %q, want the server's address in it", f.Command)
 			}
+			if c.name == "redis_reached" && found["redis_sentinels"].Verdict == verdictWarn {
+				t.Errorf("it is told a second time: %+v", found["redis_sentinels"])
+			}
 			if f.Advice != "" && strings.Contains(f.Seen, f.Advice) {
 				t.Errorf("%q says its advice twice", f.Seen)
 			}

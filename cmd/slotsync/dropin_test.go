@@ -197,21 +197,31 @@ func (d *deployment) ours(t *testing.T) []record {
 	return slices.DeleteFunc(all, func(r record) bool { return r.Headers["slotsync-hash"] == "" })
 }
 
-// readsOn is a consumer that was there before: a member of a group that goes on where the group stopped, reads n
-// records into the old schema, and leaves.
-func (d *deployment) readsOn(t *testing.T, n int) []record {
+// member is a consumer that was there before, and stays: the only member of its group, which reads into the old schema.
+type member struct {
+	*kgo.Client
+	d *deployment
+}
+
+func (d *deployment) join(t *testing.T) *member {
 	t.Helper()
-	member, err := kgo.NewClient(kgo.SeedBrokers(d.brokers...), kgo.ConsumerGroup("payroll "+t.Name()), kgo.ConsumeTopics(d.topic),
+	m, err := kgo.NewClient(kgo.SeedBrokers(d.brokers...), kgo.ConsumerGroup("payroll "+t.Name()), kgo.ConsumeTopics(d.topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer member.Close()
+	t.Cleanup(m.Close)
+	return &member{m, d}
+}
+
+// readOn reads n more records.
+func (m *member) readOn(t *testing.T, n int) []record {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var got []publishtest.Message
 	for len(got) < n {
-		fetches := member.PollFetches(ctx)
+		fetches := m.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatalf("the group got %d records, want %d: %v", len(got), n, err)
 		}
@@ -219,10 +229,10 @@ func (d *deployment) readsOn(t *testing.T, n int) []record {
 			got = append(got, publishtest.Message{Partition: int(r.Partition), Offset: r.Offset, Key: r.Key, Value: r.Value})
 		})
 	}
-	if err := member.CommitUncommittedOffsets(ctx); err != nil {
+	if err := m.CommitUncommittedOffsets(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return decoded(t, d.registry, got, parseAvro(t, oldValue()))
+	return decoded(t, m.d.registry, got, parseAvro(t, oldValue()))
 }
 
 // canGoBack fails if anything that the old program relies on is not as it left it.
@@ -316,14 +326,15 @@ func TestSlotsyncTakesOverFromSlotSync(t *testing.T) {
 
 func takeOver(t *testing.T, d *deployment) {
 	want := d.truth(t)
-	d.readsOn(t, len(d.records))
+	payroll := d.join(t)
+	payroll.readOn(t, len(d.records))
 	log := d.passOnce(t)
 	first := d.ours(t)
 	if len(first) != len(want) {
 		t.Errorf("published %d records, want the window's %d\n%s", len(first), len(want), log)
 	}
 	saysWhatIsTrue(t, first, want)
-	others := d.readsOn(t, len(first))
+	others := payroll.readOn(t, len(first))
 	saysWhatIsTrue(t, others, want)
 	if got, want := places(others), places(first); !slices.Equal(got, want) || len(others[0].value) != 26 {
 		t.Errorf("the group went on with %v of %d fields, want %v, of 26", got, len(others[0].value), want)

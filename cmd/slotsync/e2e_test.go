@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -144,9 +145,60 @@ func saysWhatIsTrue(t *testing.T, records []record, want map[int64]shiftsync.Shi
 			continue
 		}
 		for field, wanted := range expected(shift) {
-			if got := r.value[field]; fmt.Sprint(got) != fmt.Sprint(wanted) {
-				t.Errorf("shift %d, %s: got %v, want %v", id, field, got, wanted)
+			if got := r.value[field]; !same(got, wanted) {
+				t.Errorf("shift %d, %s: got %#v, want %#v", id, field, got, wanted)
 			}
+		}
+	}
+}
+
+// same tells whether two values of a record are of one kind and equal. Readers have different types for a whole number, and
+// for a list.
+func same(got, want any) bool { return reflect.DeepEqual(plain(got), plain(want)) }
+
+// plain is a value with int64 for whole numbers, float64 for others, and lists of anything.
+func plain(v any) any {
+	if n, ok := v.(json.Number); ok {
+		if whole, err := n.Int64(); err == nil {
+			return whole
+		}
+		fraction, _ := n.Float64()
+		return fraction
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return r.Int()
+	case reflect.Float32, reflect.Float64:
+		return r.Float()
+	case reflect.Slice:
+		all := make([]any, r.Len())
+		for i := range all {
+			all[i] = plain(r.Index(i).Interface())
+		}
+		return all
+	case reflect.Map:
+		all := map[string]any{}
+		for _, name := range r.MapKeys() {
+			all[name.String()] = plain(r.MapIndex(name).Interface())
+		}
+		return all
+	}
+	return v
+}
+
+func TestTextIsNotTakenForWhatItLooksLike(t *testing.T) {
+	for _, c := range []struct {
+		got, want any
+		same      bool
+	}{
+		{json.Number("5"), int64(5), true}, {int32(5), 5, true}, {"5", int64(5), false}, {json.Number("5"), 5.5, false},
+		{nil, nil, true}, {"<nil>", nil, false}, {"", nil, false}, {"true", true, false}, {0, false, false},
+		{[]any{json.Number("1")}, []int64{1}, true}, {[]any{"1"}, []int64{1}, false}, {"[1]", []int64{1}, false},
+		{[]any{map[string]any{"id": json.Number("1")}}, []any{map[string]any{"id": int64(1)}}, true},
+		{[]any{map[string]any{"id": "1"}}, []any{map[string]any{"id": int64(1)}}, false},
+	} {
+		if same(c.got, c.want) != c.same {
+			t.Errorf("%#v and %#v: want them the same: %v", c.got, c.want, c.same)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func writeHistory(t *testing.T, w *world.World, s servers) history {
 	}
 
 	binary := filepath.Join(t.TempDir(), "slotsync")
-	output(t, exec.CommandContext(t.Context(), "go", "build", "-o", binary, "."))
+	output(t, exec.CommandContext(limited(t, toBuild), "go", "build", "-o", binary, "."))
 	settings := w.Env()
 	maps.Copy(settings, map[string]string{
 		"KAFKA_BROKERS": strings.Join(s.brokers, ","), "KAFKA_TOPIC_NAME": historyTopic, "REDIS_HOST": s.redis,
@@ -83,7 +84,7 @@ func writeHistory(t *testing.T, w *world.World, s servers) history {
 	told := history{}
 	pass := func() {
 		t.Helper()
-		worker := exec.CommandContext(t.Context(), binary, "--once")
+		worker := exec.CommandContext(limited(t, toRead), binary, "--once")
 		for name, value := range settings {
 			worker.Env = append(worker.Env, name+"="+value)
 		}
@@ -91,7 +92,7 @@ func writeHistory(t *testing.T, w *world.World, s servers) history {
 			t.Fatalf("%v\n%s", err, log)
 		}
 		for id, shift := range truth(w) {
-			if before := told[id]; len(before) == 0 || fmt.Sprint(allFields(before[len(before)-1])) != fmt.Sprint(allFields(shift)) {
+			if before := told[id]; len(before) == 0 || !same(allFields(before[len(before)-1]), allFields(shift)) {
 				told[id] = append(told[id], shift)
 			}
 		}
@@ -148,8 +149,8 @@ func (h history) compare(t *testing.T, got []record, old bool) {
 				t.Errorf("shift %d, version %d: got %d fields, want %d", id, i, len(value), len(fields))
 			}
 			for field, want := range fields {
-				if got := fmt.Sprint(value[field]); got != fmt.Sprint(want) {
-					t.Errorf("shift %d, version %d, %s: got %s, want %v", id, i, field, got, want)
+				if got, there := value[field]; !there || !same(got, want) {
+					t.Errorf("shift %d, version %d, %s: got %#v, want %#v", id, i, field, got, want)
 				}
 			}
 		}
@@ -197,7 +198,7 @@ func orNil[T any](o shiftsync.Optional[T]) any {
 // readWithKcat takes the bytes from kcat and decodes them with another Avro library than ours.
 func readWithKcat(t *testing.T, s servers) []record {
 	need(t, "kcat", "apt-get install kcat")
-	out := output(t, exec.CommandContext(t.Context(), "kcat", "-q", "-b", strings.Join(s.brokers, ","), "-C", "-e", "-t", historyTopic,
+	out := output(t, exec.CommandContext(limited(t, toRead), "kcat", "-q", "-b", strings.Join(s.brokers, ","), "-C", "-e", "-t", historyTopic,
 		"-f", `%p %o %K %S %h\n%k%s`))
 	var messages []publishtest.Message
 	for in := bufio.NewReader(bytes.NewReader(out)); ; {
@@ -247,7 +248,7 @@ func readWithConsole(t *testing.T, s servers) []record {
 		})
 	}
 	var messages []publishtest.Message
-	for line := range strings.Lines(string(output(t, exec.CommandContext(t.Context(), "java", args...)))) {
+	for line := range strings.Lines(string(output(t, exec.CommandContext(limited(t, toRead), "java", args...)))) {
 		if !strings.HasPrefix(line, "Partition:") {
 			continue // newer versions of it do not like the option --property, older ones know no other
 		}
@@ -273,7 +274,7 @@ func readWithPython(t *testing.T, s servers) []record {
 	python := fromStack(t, "SLOTSYNC_TEST_PYTHON")
 	home := filepath.Dir(filepath.Dir(python))
 	need(t, python, fmt.Sprintf("python3 -m venv %s && %s/bin/pip install -r cmd/slotsync/testdata/readers/requirements.txt", home, home))
-	return readLines(t, exec.CommandContext(t.Context(), python, "testdata/readers/reader.py", strings.Join(s.brokers, ","), s.registry, historyTopic))
+	return readLines(t, exec.CommandContext(limited(t, toRead), python, "testdata/readers/reader.py", strings.Join(s.brokers, ","), s.registry, historyTopic))
 }
 
 func readWithJava(t *testing.T, s servers) []record {
@@ -285,9 +286,9 @@ func readWithJava(t *testing.T, s servers) []record {
 			t.Fatal(err)
 		}
 	}
-	output(t, exec.CommandContext(t.Context(), "mvn", "-q", "-B", "-f", "testdata/readers/pom.xml", "-Dschemas="+dir, "-Dtarget="+dir,
+	output(t, exec.CommandContext(limited(t, toBuild), "mvn", "-q", "-B", "-f", "testdata/readers/pom.xml", "-Dschemas="+dir, "-Dtarget="+dir,
 		"compile", "dependency:copy-dependencies", "-DoutputDirectory="+dir+"/jars"))
-	return readLines(t, exec.CommandContext(t.Context(), "java", "-cp", dir+"/classes:"+dir+"/jars/*", "Reader",
+	return readLines(t, exec.CommandContext(limited(t, toRead), "java", "-cp", dir+"/classes:"+dir+"/jars/*", "Reader",
 		strings.Join(s.brokers, ","), s.registry, historyTopic))
 }
 
@@ -321,6 +322,18 @@ func readLines(t *testing.T, reader *exec.Cmd) []record {
 	}
 }
 
+// A program that waits for what does not come is ended. What builds others may have to download, and to compile all.
+const (
+	toRead  = 2 * time.Minute
+	toBuild = 10 * time.Minute
+)
+
+func limited(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // need fails the test if a program is not there.
 func need(t *testing.T, program, remedy string) {
 	t.Helper()
@@ -334,6 +347,7 @@ func output(t *testing.T, c *exec.Cmd) []byte {
 	t.Helper()
 	var complaints bytes.Buffer
 	c.Stderr = &complaints
+	c.WaitDelay = 10 * time.Second // for what it has started and left behind
 	out, err := c.Output()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s%s", c, err, out, complaints.String())

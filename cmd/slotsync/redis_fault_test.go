@@ -39,7 +39,11 @@ func TestNothingIsLostWhenRedisFails(t *testing.T) {
 		{"full", full},
 		{"sentinel", failsOver},
 		{"lagging replica", failsOverToALaggard},
+		{"split brain", isSplit},
+		{"split brain, bounded", isSplitAndBounded},
 		{"cluster", losesANode},
+		{"cluster, handed over", handsANodeOver},
+		{"cluster, moved", movesTheSlot},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &rehearsal{T: t, World: start(t, world.Options{Shifts: 1500, Partitions: 3}), dir: t.TempDir()}
@@ -53,7 +57,7 @@ func TestNothingIsLostWhenRedisFails(t *testing.T) {
 			r.log.mu.Lock()
 			defer r.log.mu.Unlock()
 			fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\t%d\t\n", c.name, r.records, time.Since(r.began).Seconds(), r.log.good+r.log.bad, r.log.bad, r.repeats)
-			if r.log.bad == 0 {
+			if r.log.bad == 0 && !r.smooth {
 				t.Error("no pass failed: this showed nothing")
 			}
 		})
@@ -106,8 +110,12 @@ func full(r *rehearsal) {
 	open := func() (n int64) {
 		c := s.Client()
 		defer c.Close()
-		for _, key := range c.Keys(r.Context(), "slotsync:*:intents").Val() {
-			n += c.HLen(r.Context(), key).Val()
+		keys, err := c.Keys(r.Context(), "slotsync:*:intents").Result()
+		r.may(err)
+		for _, key := range keys {
+			in, err := c.HLen(r.Context(), key).Result()
+			r.may(err)
+			n += in
 		}
 		return n
 	}
@@ -117,6 +125,10 @@ func full(r *rehearsal) {
 	}
 	r.may(s.Do(r.Context(), "config", "set", "maxmemory", "1"))
 	away.Store(false)
+	// The pass in hand may have met Kafka as it was. The one after it has settled what stood before it fails.
+	for range 2 {
+		r.failures(1)
+	}
 	r.log.wait(r.T, "the word that Redis is full", func(l *tally) bool { return strings.Contains(l.last, "Redis is full: raise its maxmemory") })
 	if n := open(); n != 0 {
 		r.Errorf("%d intents are open on the full server, want what stood to be settled", n)
@@ -186,23 +198,12 @@ func losesANode(r *rehearsal) {
 	r.may(err)
 	r.Cleanup(nodes.Close)
 	r.settings["REDIS_CLUSTER_ADDRS"] = strings.Join(nodes.Addrs()[:2], ", ")
-	r.began = time.Now()
 	r.begin()
-	for _, s := range nodes {
-		c := s.Client()
-		keys, err := c.Keys(r.Context(), "slotsync:*").Result()
-		c.Close()
-		r.may(err)
-		if len(keys) == 0 {
-			continue
-		}
-		s.Close()
-		r.failures(1)
-		r.may(s.Run())
-		r.successes(2)
-		return
-	}
-	r.Error("no node holds a key")
+	s := keeper(r.T, nodes)
+	s.Close()
+	r.failures(1)
+	r.may(s.Run())
+	r.successes(2)
 }
 
 // rehearsal is a worker in a world whose shifts change all the time, and a Redis that fails.
@@ -214,6 +215,7 @@ type rehearsal struct {
 	began    time.Time
 	log      *tally
 	lags     bool // Redis forgets some of what it acknowledged
+	smooth   bool // no pass need fail
 
 	stop    context.CancelFunc
 	ended   chan error
