@@ -57,8 +57,8 @@ func TestAFaultIsThatOfWhoHasIt(t *testing.T) {
 		t.Run(c.claim, func(t *testing.T) {
 			m, r := recording(t)
 			err := c.do(ports{stats: m})
-			if err == nil || reasonOf(err) != c.reason {
-				t.Errorf("got %v for the reason %s, want %s", err, reasonOf(err), c.reason)
+			if err == nil || reasonTag(err) != c.reason {
+				t.Errorf("got %v for the reason %s, want %s", err, reasonTag(err), c.reason)
 			}
 			if got := r.sums[metricStepErrors]; got != c.errs {
 				t.Errorf("counted %d errors, want %d", got, c.errs)
