@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -120,12 +121,37 @@ func (s *Server) Follows() error {
 	})
 }
 
+// TakeOver makes a replica in a cluster the master, and waits until it is. All nodes have to know it: they vote.
+func (s *Server) TakeOver(ctx context.Context) error {
+	const wait = 6 * time.Second // each attempt is given up by the servers after five
+	var err error
+	for range patience / wait {
+		if err = s.Do(ctx, "cluster", "failover"); err != nil && strings.Contains(err.Error(), "replica") {
+			return s.Leads() // of the attempt before: it is none any more
+		}
+		if err = s.waitFor(wait, "it has taken over", leads); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// Knows waits until the server knows so many nodes of its cluster, itself included.
+func (s *Server) Knows(n int) error {
+	return s.Wait("it knows the nodes", func(ctx context.Context, c *redis.Client) (bool, error) {
+		info, err := c.ClusterInfo(ctx).Result()
+		return strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", n)), err
+	})
+}
+
+func leads(ctx context.Context, c *redis.Client) (bool, error) {
+	info, err := c.Info(ctx, "replication").Result()
+	return strings.Contains(info, "role:master"), err
+}
+
 // Leads waits until the server is a master.
 func (s *Server) Leads() error {
-	return s.Wait("it is master", func(ctx context.Context, c *redis.Client) (bool, error) {
-		info, err := c.Info(ctx, "replication").Result()
-		return strings.Contains(info, "role:master"), err
-	})
+	return s.Wait("it is master", leads)
 }
 
 // MasterName is what the Sentinels of StartSentinels call the master.

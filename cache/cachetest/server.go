@@ -194,6 +194,10 @@ func (s *Server) Do(ctx context.Context, args ...any) error {
 
 // Wait asks the server until the answer is yes.
 func (s *Server) Wait(what string, done func(context.Context, *redis.Client) (bool, error)) error {
+	return s.waitFor(patience, what, done)
+}
+
+func (s *Server) waitFor(patience time.Duration, what string, done func(context.Context, *redis.Client) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := s.Client()

@@ -195,7 +195,7 @@ func askRedis(ctx context.Context, w *facts) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	if c.Sentinel.Master != "" {
-		asking.Go(func() { r.sentinels, _ = cache.AskSentinels(ctx, c) }) // Dial has the same complaint
+		asking.Go(func() { r.sentinels, _ = cache.AskSentinels(ctx, w.cfg.redis()) }) // Dial has the same complaint
 	}
 	c.Warn = func(text string) { r.warning = text }
 	client, err := cache.Dial(c)

@@ -71,9 +71,11 @@ func handsANodeOver(r *rehearsal) {
 	old := keeper(r.T, nodes)
 	replica, err := cachetest.JoinReplica(r.dir, old)
 	r.ends(replica, err)
+	for _, s := range append(nodes, replica) {
+		r.may(s.Knows(len(nodes) + 1))
+	}
 	for range 2 {
-		r.may(replica.Do(r.Context(), "cluster", "failover"))
-		r.may(replica.Leads())
+		r.may(replica.TakeOver(r.Context()))
 		r.may(old.Follows())
 		r.successes(2)
 		old, replica = replica, old
