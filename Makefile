@@ -3,6 +3,7 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 IMAGE       ?= slotsync
+PACKAGES    ?= ./...
 CHAOS_FOR   ?= 2h
 CHAOS       ?=
 
@@ -41,7 +42,7 @@ stack-down: ## ends what make stack started
 
 test-stack: ## all tests, and those against a stack of their own, which must not be missing (needs what .ci/run installs)
 	@SLOTSYNC_TEST_STACK=1 deploy/stack/stack run \
-		go test -count=1 ./...
+		go test -count=1 $(PACKAGES)
 
 chaos: ## the worker while everything around it fails, for CHAOS_FOR (2h); CHAOS='--seed 7' strikes as before (needs what make stack needs)
 	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars go run ./cmd/chaos --for $(CHAOS_FOR) $(CHAOS)
