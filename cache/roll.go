@@ -68,33 +68,41 @@ func (r *Redis) tidy(ctx context.Context, term shiftsync.Term, ids []int64, w sh
 	return r.Note(ctx, term, over)
 }
 
-// Absent goes through what is remembered page by page, some hundreds as a rule, and asks for nothing else while nobody
-// is missing.
-func (r *Redis) Absent(ctx context.Context, w shiftsync.Window, seen func(id int64) bool, tell func(shiftsync.Absent)) (expected int, err error) {
+// Absent asks for the time, goes through what is remembered page by page, some hundreds as a rule, and asks for nothing
+// else while nobody is missing.
+func (r *Redis) Absent(ctx context.Context, w shiftsync.Window, seen func(id int64) bool, tell func(shiftsync.Absent)) (census shiftsync.Census, err error) {
+	now, err := r.now(ctx)
+	if err != nil {
+		return census, err
+	}
+	since := now - int64(shiftsync.GuardSpan/time.Second)
 	for cursor := uint64(0); ; {
 		page, next, err := r.scan(ctx, r.key.shifts, cursor)
 		if err != nil {
-			return expected, fmt.Errorf("hscan shifts: %w", err)
+			return census, fmt.Errorf("hscan shifts: %w", err)
 		}
 		var unseen []int64
 		for i := 0; i+1 < len(page); i += 2 {
 			id, err := strconv.ParseInt(page[i], 10, 64)
 			if err != nil {
-				return expected, fmt.Errorf("hscan shifts: %w", err)
+				return census, fmt.Errorf("hscan shifts: %w", err)
 			}
 			if !overlaps(page[i+1], w) {
+				if endedSince(page[i+1], since) {
+					census.Ended++
+				}
 				continue
 			}
-			expected++
+			census.Expected++
 			if !seen(id) {
 				unseen = append(unseen, id)
 			}
 		}
 		if err := r.tellAbsent(ctx, unseen, tell); err != nil {
-			return expected, err
+			return census, err
 		}
 		if next == 0 {
-			return expected, nil
+			return census, nil
 		}
 		cursor = next
 	}
@@ -105,6 +113,29 @@ func overlaps(value string, w shiftsync.Window) bool {
 	var k shiftsync.Known
 	readShift(value, &k)
 	return k.Remembered && !k.Tombstone() && k.EndTime.After(w.Start) && k.StartTime.Before(w.End)
+}
+
+// endedSince tells whether a remembered value is a tombstone that was acknowledged after that second.
+func endedSince(value string, second int64) bool {
+	var k shiftsync.Known
+	readShift(value, &k)
+	return k.Remembered && k.Tombstone() && int64(acknowledgedAt(value)) > second
+}
+
+// now returns the server's time in seconds since 1970.
+func (r *Redis) now(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	trip := r.client.Pipeline()
+	clock := r.clock(ctx, trip)
+	if _, err := trip.Exec(ctx); err != nil {
+		return 0, fmt.Errorf("time: %w", explain(r.client, err))
+	}
+	now, err := clock.Int64()
+	if err != nil {
+		return 0, fmt.Errorf("time: %w", explain(r.client, err))
+	}
+	return now, nil
 }
 
 // tellAbsent tells of those of which no intent stands.

@@ -57,6 +57,7 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err := p.stream(stop, ctx, false, p.readAndMark); err != nil {
 		return rep, err
 	}
+	p.listed = p.report().Fetched
 	if err := p.republish(stop, ctx); err != nil {
 		return rep, err
 	}
@@ -135,6 +136,7 @@ type pass struct {
 	burial  burial
 	away    bool // the broker did not answer when the pass began: what changed is collected, and waits for the next pass
 
+	listed  int     // shifts in the answer about the window
 	roll    *roll   // nil: it is not called in this pass
 	called  bool    // Report.Called
 	missing int     // Report.Missing

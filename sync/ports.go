@@ -263,10 +263,16 @@ type Roll interface {
 	RollCalled(ctx context.Context, term Term, w Window, seen func(id int64) bool) error
 	// Absent hands to tell every shift that is remembered to overlap the window and of which seen says no, unless it is
 	// a tombstone or an intent of it stands. One of which it is not known when it begins counts as one that has begun.
-	// It returns how many overlap, those that were seen included. One that is told twice is counted twice.
-	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (expected int, err error)
+	// One that is told twice is counted twice.
+	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (Census, error)
 	// Note notes what became of shifts.
 	Note(ctx context.Context, term Term, notes []Note) error
+}
+
+// Census counts what is remembered.
+type Census struct {
+	Expected int // shifts that overlap the window, those that were seen included
+	Ended    int // shifts whose tombstone was acknowledged within GuardSpan, wherever in time they lay
 }
 
 // Absent is a shift that is remembered and was not in an answer that should have brought it.
@@ -297,6 +303,7 @@ const (
 	Unclear                  // that could not be found out
 	Unlisted                 // it exists, in the window, and the source does not list it
 	Gone                     // there is no such shift, and no tombstone was wanted
+	Denied                   // the source says that there is no such shift, and too many were gone to believe it
 )
 
 // Layouts hold what must not change under a destination's feet.

@@ -35,8 +35,10 @@ const (
 type roll struct {
 	seen []int64 // ids of the answer
 
-	missing  int      // remembered, not in the answer, and not known to be so for good
-	expected int      // remembered, and not known to be missing for good
+	missing  int // remembered, not in the answer, and not known to be so for good
+	expected int // remembered, and not known to be missing for good
+	denied   int // of the missing, those that the guard kept from being declared gone
+	census   Census
 	asking   []Absent // those to be asked for now
 }
 
@@ -79,14 +81,14 @@ func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
 	if err := p.Store.RollCalled(ctx, p.t.term, p.window, p.roll.has); err != nil {
 		return fmt.Errorf("note that the roll was called: %w", err)
 	}
-	guarded := p.roll.guarded(p.GoneShare)
-	if guarded && p.missing > 0 {
-		p.notices = append(p.notices, p.roll.warning(p.GoneShare))
-	}
-	notes, gone, err := p.ask(stop, ctx, guarded)
+	notes, gone, err := p.ask(stop, ctx)
 	if err != nil {
 		return err
 	}
+	if p.keepsBack(len(gone)) {
+		gone = nil
+	}
+	p.believe(notes, gone)
 	if len(notes) > 0 {
 		if err := p.Store.Note(ctx, p.t.term, notes); err != nil {
 			return fmt.Errorf("note what became of %d missing shifts: %w", len(notes), err)
@@ -95,14 +97,48 @@ func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
 	return p.declare(ctx, gone)
 }
 
+// keepsBack tells whether the guard keeps those that turned out to be gone from being declared so, and says it.
+func (p *pass) keepsBack(gone int) bool {
+	if p.roll.guarded(p.GoneShare) {
+		if p.missing > 0 {
+			p.notices = append(p.notices, p.roll.warning(p.GoneShare))
+		}
+		return true
+	}
+	// Those that were kept back before and were not asked for now count too, or they would slip through one by one.
+	claimed, g := gone+p.roll.denied, p.guard(p.roll.census)
+	if claimed == 0 || !g.stops(claimed) {
+		return false
+	}
+	p.notices = append(p.notices, g.warning(claimed))
+	return true
+}
+
+// believe turns the notes of those that are declared gone into what becomes of them.
+func (p *pass) believe(notes []Note, gone []int64) {
+	for i := range notes {
+		if !slices.Contains(gone, notes[i].ID) {
+			continue
+		}
+		notes[i].Last = Gone
+		if p.Deletes == DeletesTombstone {
+			notes[i].Last = Unclear // the tombstone is what says so, once it is acknowledged
+		}
+	}
+}
+
 // compare goes through what is remembered and picks those to ask for.
 func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int) error {
 	slices.Sort(r.seen)
 	known := 0 // to be missing for good
-	expected, err := w.Store.Absent(ctx, window, r.has, func(a Absent) {
+	var err error
+	r.census, err = w.Store.Absent(ctx, window, r.has, func(a Absent) {
 		switch a.Last {
 		case Unlisted, Gone:
 			known++
+		case Denied:
+			r.denied++
+			r.missing++
 		default:
 			r.missing++
 		}
@@ -111,7 +147,7 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 			r.pick(a, budget)
 		}
 	})
-	r.expected = expected - known
+	r.expected = r.census.Expected - known
 	return err
 }
 
@@ -158,8 +194,8 @@ func (r *roll) warning(share float64) string {
 }
 
 // ask reads the picked ones one by one. What exists goes through the stages like any other shift. It returns what is
-// to be noted, and which of them are gone. Trouble of the source ends the asking; it is none of the pass.
-func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone []int64, err error) {
+// to be noted, and of which of them it is news that they are gone; those are noted as denied. Trouble of the source ends the asking; it is none of the pass.
+func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err error) {
 	// One that gives trouble each time must not stand before the others.
 	slices.SortStableFunc(p.roll.asking, func(a, b Absent) int { return a.Asked - b.Asked })
 	for _, a := range p.roll.asking {
@@ -170,6 +206,9 @@ func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone 
 			return nil, nil, errStopped
 		}
 		p.count(Tally{LookedUp: 1})
+		if a.Last == Denied {
+			p.roll.denied--
+		}
 		note := Note{ID: a.ID, Finding: Finding{Last: Unclear, Asked: a.Asked + 1}, Wait: askAgain(a.Asked)}
 		var (
 			raw      []byte
@@ -187,13 +226,11 @@ func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone 
 		switch {
 		case err == nil:
 			note.Last = p.whereabouts(raw)
-		case errors.Is(ofSource, ErrNoShift) && guarded:
-		case errors.Is(ofSource, ErrNoShift) && p.Deletes == DeletesTombstone:
-			gone = append(gone, a.ID) // the tombstone is what says so, once it is acknowledged
+		case errors.Is(ofSource, ErrNoShift) && a.Last == Gone && p.Deletes != DeletesTombstone:
+			note.Last = Gone // it was reported
 		case errors.Is(ofSource, ErrNoShift):
-			if note.Last = Gone; a.Last != Gone { // else it was reported
-				gone = append(gone, a.ID)
-			}
+			note.Last = Denied
+			gone = append(gone, a.ID)
 		case errors.Is(ofSource, ErrNotShown), errors.As(err, &other):
 		case ofSource == nil || stop.Err() != nil || p.t.Err() != nil:
 			return nil, nil, err

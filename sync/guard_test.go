@@ -1,0 +1,93 @@
+package shiftsync_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	shiftsync "github.com/slotsync/slotsync/sync"
+)
+
+// tombstones returns how many shifts end on one.
+func tombstones(w *world) (n int) {
+	for id := range w.shifts {
+		if w.last(id) == tombstone {
+			n++
+		}
+	}
+	return n
+}
+
+// passes does passes, a minute apart, and returns the notices of the last one.
+func passes(t *testing.T, w *world, n int) (notices []string) {
+	t.Helper()
+	for range n {
+		notices = mustOnce(t, w).Notices
+		aMinute()
+	}
+	return notices
+}
+
+func from(first, last int64) (ids []int64) {
+	for id := first; id <= last; id++ {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func TestTheGuardCountsThoseThatWereUnlistedBefore(t *testing.T) {
+	for deleted, want := range map[int64]int{1: 1, 4: 4, 5: 0, 19: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 20)
+			w.take("A", from(1, 19)...)
+			passes(t, w, 10)
+			w.deleteOutside(from(1, deleted)...) // say, our right to see them has changed
+			<-time.After(2 * time.Hour)
+			rep := mustOnce(t, w)
+			if rep.Gone != want || tombstones(w) != want {
+				t.Errorf("of %d that are denied %d were declared gone, with %d tombstones; want %d", deleted, rep.Gone, tombstones(w), want)
+			}
+			if warned := strings.Contains(strings.Join(rep.Notices, ""), "GONE_SHARE"); warned != (want == 0) {
+				t.Errorf("notices %q", rep.Notices)
+			}
+			// Nor do those that were kept back slip through one by one.
+			if passes(t, w, 24*60); tombstones(w) != want {
+				t.Errorf("a day later %d of %d have a tombstone, want %d", tombstones(w), deleted, want)
+			}
+		})
+	}
+}
+
+func TestTheGuardCountsThoseThatWereReportedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesUpdate, 20)
+		for id := int64(1); id <= 15; id += 3 {
+			w.set(map[int64]string{id: gone, id + 1: gone, id + 2: gone})
+			passes(t, w, 1)
+		}
+		w.deletes = shiftsync.DeletesTombstone
+		if rep := mustOnce(t, w); rep.Gone != 0 || tombstones(w) != 0 || len(rep.Notices) != 1 {
+			t.Errorf("once tombstones are wanted: %d declared gone, %d tombstones, notices %q", rep.Gone, tombstones(w), rep.Notices)
+		}
+	})
+}
+
+func TestTheGuardCountsTheTombstonesOfAnHour(t *testing.T) {
+	for claim, shares := range map[string]struct {
+		share float64
+		want  int
+	}{"a fifth": {0.2, 4}, "no guard": {1, 15}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 20)
+			w.share = shares.share
+			for id := int64(1); id <= 15; id++ { // each of them a single one
+				w.set(map[int64]string{id: gone})
+				passes(t, w, 1)
+			}
+			if tombstones(w) != shares.want {
+				t.Errorf("%s: %d tombstones in a quarter of an hour, want %d", claim, tombstones(w), shares.want)
+			}
+		})
+	}
+}
