@@ -91,3 +91,40 @@ func TestTheGuardCountsTheTombstonesOfAnHour(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatWasKeptBackForTheHourIsGoneAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		w.set(map[int64]string{1: gone, 2: gone, 3: gone, 4: gone})
+		passes(t, w, 1)
+		w.set(map[int64]string{5: gone})
+		if notices := passes(t, w, 40); tombstones(w) != 4 || len(notices) != 1 {
+			t.Errorf("%d tombstones, notices %q", tombstones(w), notices)
+		}
+		if passes(t, w, 21); tombstones(w) != 5 {
+			t.Errorf("after an hour: %d tombstones", tombstones(w))
+		}
+	})
+}
+
+func TestWhatTheGuardKeptBackIsDueOnceItLetsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		for _, id := range from(1, 10) {
+			w.set(map[int64]string{id: gone})
+		}
+		asked := 0
+		for range 12 * 60 {
+			rep := mustOnce(t, w)
+			asked += rep.LookedUp
+			aMinute()
+		}
+		if tombstones(w) != 0 || asked > 10*12 {
+			t.Errorf("behind the guard: %d tombstones, asked %d times", tombstones(w), asked)
+		}
+		w.share = 1
+		if mustOnce(t, w); tombstones(w) != 10 {
+			t.Errorf("without the guard: %d tombstones", tombstones(w))
+		}
+	})
+}

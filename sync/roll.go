@@ -130,8 +130,11 @@ func (p *pass) believe(notes []Note, gone []int64) {
 // compare goes through what is remembered and picks those to ask for.
 func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int) error {
 	slices.Sort(r.seen)
-	known := 0 // to be missing for good
-	var err error
+	var (
+		known int      // to be missing for good
+		back  []Absent // kept back by the guard, and not due; they are tried at once when it would let them go
+		err   error
+	)
 	r.census, err = w.Store.Absent(ctx, window, r.has, func(a Absent) {
 		switch a.Last {
 		case Unlisted, Gone:
@@ -145,9 +148,16 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 		// Somebody may have begun to want tombstones after it was found to be gone.
 		if a.Due || a.Last == Gone && w.Deletes == DeletesTombstone {
 			r.pick(a, budget)
+		} else if a.Last == Denied && len(back) < budget {
+			back = append(back, a)
 		}
 	})
 	r.expected = r.census.Expected - known
+	if !r.guarded(w.GoneShare) && !(guard{w.GoneShare, r.census, false}).stops(r.denied) {
+		for _, a := range back {
+			r.pick(a, budget)
+		}
+	}
 	return err
 }
 
