@@ -128,3 +128,53 @@ func TestWhatTheGuardKeptBackIsDueOnceItLetsGo(t *testing.T) {
 		}
 	})
 }
+
+func TestADeletionIsNotLostBehindAWish(t *testing.T) {
+	for deletes, want := range map[shiftsync.Deletes]string{shiftsync.DeletesTombstone: tombstone, shiftsync.DeletesUpdate: "A", shiftsync.DeletesOff: "A"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, deletes, 20)
+			w.want(3)
+			w.set(map[int64]string{3: gone})
+			if rep := mustOnce(t, w); w.last(3) != want || len(w.wanted) != 0 || rep.Pending != 0 {
+				t.Errorf("with %d: shift 3 ends on %q, want %q; wishes left: %v", deletes, w.last(3), want, w.wanted)
+			}
+			if rep := mustOnce(t, w); rep.Published != 0 {
+				t.Errorf("with %d: the next pass published %d", deletes, rep.Published)
+			}
+		})
+	}
+}
+
+func TestTheGuardHoldsForWishesToo(t *testing.T) {
+	for _, test := range []struct {
+		claim string
+		gone  []int64
+		share float64
+		want  int
+	}{
+		{"a single one", from(1, 1), 0, 1},
+		{"a few", from(1, 4), 0.2, 4},
+		{"too many", from(1, 5), 0.2, 0},
+		{"too many without a guard", from(1, 5), 1, 5},
+		{"an empty answer", from(1, 20), 0.2, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 20)
+			w.share = test.share
+			w.want(from(1, 20)...) // all of them are republished
+			for _, id := range test.gone {
+				w.set(map[int64]string{id: gone})
+			}
+			passes(t, w, 3)
+			tombstones, left := 0, len(test.gone)-test.want
+			for _, id := range test.gone {
+				if w.last(id) == tombstone {
+					tombstones++
+				}
+			}
+			if tombstones != test.want || len(w.wanted) != left {
+				t.Errorf("%s: %d tombstones, want %d; %d wishes left, want %d", test.claim, tombstones, test.want, len(w.wanted), left)
+			}
+		})
+	}
+}

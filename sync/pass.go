@@ -61,8 +61,11 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err := p.republish(stop, ctx); err != nil {
 		return rep, err
 	}
-	asked, err := p.fetchWanted(stop, ctx, wanted)
+	asked, gone, err := p.fetchWanted(stop, ctx, wanted)
 	if err != nil {
+		return rep, err
+	}
+	if err := p.declareWanted(ctx, gone); err != nil {
 		return rep, err
 	}
 	if err := p.callRoll(stop, ctx, WantedBatch-asked); err != nil {

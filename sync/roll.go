@@ -284,7 +284,7 @@ func (p *pass) declare(ctx context.Context, gone []int64) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	p.gone = gone[:min(len(gone), goneNamed)]
+	p.gone = append(p.gone, gone[:min(len(gone), goneNamed-len(p.gone))]...)
 	p.count(Tally{Gone: len(gone)})
 	if p.Deletes != DeletesTombstone {
 		return nil
