@@ -217,3 +217,14 @@ func (r *Redis) Doubt(ctx context.Context, term shiftsync.Term, pass string, dou
 	}
 	return again, nil
 }
+
+// Undoubt ends the doubt about shifts.
+func (r *Redis) Undoubt(ctx context.Context, term shiftsync.Term, ids []int64) error {
+	args := make([]any, 0, 2+3*len(ids))
+	args = append(args, term.Owner, term.Claim)
+	for _, id := range ids {
+		args = append(args, id, "", 0)
+	}
+	_, err := r.run(ctx, r.script.note, []string{r.key.lease, r.key.doubted}, args...)
+	return err
+}

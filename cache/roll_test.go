@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -220,6 +221,21 @@ func TestADoubtIsConfirmedByAnotherPass(t *testing.T) {
 		doubt("four", nil)
 		publish(t, r, 1, 1)
 		doubt("five", []bool{no, yes}, 1, 2)
+		if k := lookup(t, r, 1, 2, 3); !k[0].Doubted || !k[1].Doubted || k[2].Doubted {
+			t.Errorf("got %+v", k)
+		}
+		if err := r.Undoubt(t.Context(), shiftsync.Term{Owner: worker.Token, Claim: "older"}, []int64{2}); !errors.Is(err, shiftsync.ErrLeaseLost) {
+			t.Errorf("from an older term: %v", err)
+		}
+		for range 2 { // a repeat changes nothing
+			if err := r.Undoubt(t.Context(), term, []int64{2, 3}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if k := lookup(t, r, 1, 2); !k[0].Doubted || k[1].Doubted {
+			t.Errorf("after it was seen as it is known: %+v", k)
+		}
+		doubt("six", []bool{yes, no}, 1, 2)
 	})
 }
 

@@ -215,8 +215,10 @@ type Memory interface {
 	// Unwant ends the wish for a shift that is not to be had.
 	Unwant(ctx context.Context, term Term, id int64) error
 	// Doubt tells of each of the versions whether another pass than this one has doubted it before, and notes those of
-	// which no pass has. What is remembered of a shift ends the doubt about it.
+	// which no pass has. What is remembered of a shift anew ends the doubt about it.
 	Doubt(ctx context.Context, term Term, pass string, doubted []Doubted) (again []bool, err error)
+	// Undoubt ends the doubt about shifts that were seen in the version that is remembered: the other one was a glimpse.
+	Undoubt(ctx context.Context, term Term, ids []int64) error
 	// Sweep drops what was not seen for longer than keep. It does nothing when a sweep is not due.
 	Sweep(ctx context.Context, term Term, keep time.Duration) (dropped int, err error)
 }
@@ -238,6 +240,7 @@ type Known struct {
 	Stale      bool    // if Remembered: "last seen" is so old that it has to be written anew
 	Pending    bool    // an intent stands
 	Intended   Version // if Pending
+	Doubted    bool    // a version of it is doubted
 	Aside      uint64  // Version.Raw of the version that was set aside; 0: none
 }
 

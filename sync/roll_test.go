@@ -558,6 +558,29 @@ func TestAVersionThatIsOlderThanTheKnownOneWaitsForAPass(t *testing.T) {
 	})
 }
 
+func TestGlimpsesOfAnOlderVersionConfirmNothing(t *testing.T) {
+	for claim, noise := range map[string]int{"in the same bytes": 0, "in others": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(map[int64]string{1: "A@10", 2: "A@50"})
+			mustOnce(t, w)
+			w.set(map[int64]string{1: "B@20"})
+			mustOnce(t, w)
+			for range 3 {
+				w.set(map[int64]string{1: "A@10"})
+				_, _, _ = once(t, w)
+				w.set(map[int64]string{1: "B@20"})
+				w.noise += noise
+				mustOnce(t, w)
+				<-time.After(24 * time.Hour)
+			}
+			if got := w.history(1); !slices.Equal(got, []string{"A@10", "B@20"}) || len(w.doubted) != 0 {
+				t.Errorf("the known version comes %s: records %v, doubted %v", claim, got, w.doubted)
+			}
+		})
+	}
+}
+
 func TestASecondSightingInOnePassConfirmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

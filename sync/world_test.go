@@ -836,6 +836,7 @@ func (i *incarnation) Lookup(_ context.Context, sightings []shiftsync.Sighting, 
 			if in, ok := i.intents[s.ID]; ok && !i.leaves["no-claim"] {
 				into[n].Pending, into[n].Intended = true, in.Version
 			}
+			_, into[n].Doubted = i.doubted[s.ID]
 			into[n].Aside = i.aside[s.ID]
 		}
 		return nil
@@ -918,6 +919,19 @@ func (i *incarnation) Doubt(_ context.Context, t shiftsync.Term, pass string, do
 		return nil
 	}))
 	return again, err
+}
+
+func (i *incarnation) Undoubt(_ context.Context, t shiftsync.Term, ids []int64) error {
+	_, err := i.step("undoubt", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			delete(i.doubted, id)
+		}
+		return nil
+	}))
+	return err
 }
 
 func (i *incarnation) RollDue(_ context.Context, t shiftsync.Term, every time.Duration) (due bool, err error) {

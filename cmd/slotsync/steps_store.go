@@ -89,6 +89,11 @@ func (s watchedStore) Doubt(ctx context.Context, term shiftsync.Term, pass strin
 	return again, end(err)
 }
 
+func (s watchedStore) Undoubt(ctx context.Context, term shiftsync.Term, ids []int64) error {
+	end := s.begin(atRedis, stepDoubt, len(ids))
+	return end(s.Store.Undoubt(ctx, term, ids))
+}
+
 func (s watchedStore) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (int, error) {
 	end := s.begin(atRedis, stepSweep, 0)
 	dropped, err := s.Store.Sweep(ctx, term, keep)
