@@ -139,11 +139,12 @@ type pass struct {
 	burial  burial
 	away    bool // the broker did not answer when the pass began: what changed is collected, and waits for the next pass
 
-	listed  int     // shifts in the answer about the window
-	roll    *roll   // nil: it is not called in this pass
-	called  bool    // Report.Called
-	missing int     // Report.Missing
-	gone    []int64 // Report.GoneIDs
+	listed  int       // shifts in the answer about the window
+	asking  time.Time // when the first shift was read one by one
+	roll    *roll     // nil: it is not called in this pass
+	called  bool      // Report.Called
+	missing int       // Report.Missing
+	gone    []int64   // Report.GoneIDs
 
 	answers chan *answer // those that are not in use
 	batches chan *batch  // those that are not in use

@@ -71,7 +71,7 @@ func (p *pass) readAndMark(ctx context.Context, add adder) error {
 // callRoll finds out who is missing and what became of some of them, as many as budget at most. The window has been
 // read whole, or it would not be called.
 func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
-	if p.roll == nil || budget <= 0 || int(p.t.open.Load()) >= p.PendingLimit {
+	if p.roll == nil || budget <= 0 || p.askedLong() || int(p.t.open.Load()) >= p.PendingLimit {
 		return nil
 	}
 	if err := p.roll.compare(ctx, p.Worker, p.window, budget); err != nil {
@@ -209,6 +209,9 @@ func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err e
 	// One that gives trouble each time must not stand before the others.
 	slices.SortStableFunc(p.roll.asking, func(a, b Absent) int { return a.Asked - b.Asked })
 	for _, a := range p.roll.asking {
+		if p.askedLong() {
+			break
+		}
 		switch {
 		case p.t.Err() != nil:
 			return nil, nil, p.t.Err()

@@ -350,6 +350,44 @@ func TestRequestsForMissingShiftsAreFew(t *testing.T) {
 	})
 }
 
+// What was found out until then is told all the same.
+func TestTheAskingTakesSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 500)
+		for id := range int64(25) {
+			w.set(map[int64]string{id + 1: gone})
+		}
+		for id := range int64(5) {
+			w.outside[1000+id] = moved
+			w.want(1000 + id)
+		}
+		slowly := func() (asked []int64, took time.Duration) {
+			i := &incarnation{world: w, name: "worker"}
+			i.before = func(n int) {
+				if n < len(i.names) && i.names[n] == "read one" {
+					<-time.After(time.Second)
+				}
+			}
+			rep, err := i.worker().RunOnce(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return i.asked, rep.Took
+		}
+		asked, took := slowly()
+		if len(asked) != 10 || took > 11*time.Second || tombstones(w) != 5 || len(w.wanted) != 0 {
+			t.Errorf("asked for %d shifts in %s; %d tombstones, wishes left %v", len(asked), took, tombstones(w), w.wanted)
+		}
+		for range 2 {
+			aMinute()
+			_, _ = slowly()
+		}
+		if tombstones(w) != 25 {
+			t.Errorf("two minutes later: %d tombstones", tombstones(w))
+		}
+	})
+}
+
 // Those that were never asked for come first, and the many that are asked again and again do not starve them.
 func TestTheNewlyMissingComeFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

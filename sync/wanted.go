@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
 // WantedBatch is how many shifts are read one by one in a pass, each of them a request: those that are wanted and that
 // the window did not bring, and then those that are missing.
 const WantedBatch = 30
+
+// askingTime is for how long a pass goes on with the next of them, since the window's changes wait for the next pass.
+const askingTime = 10 * time.Second
 
 // wantedLook is how many wishes are looked at in a pass.
 const wantedLook = 1000
@@ -30,6 +34,9 @@ func (p *pass) fetchWanted(stop, ctx context.Context, before []int64) (asked int
 	// In any order: one that gives trouble each time must not stand before the others.
 	rand.Shuffle(len(wanted), func(i, j int) { wanted[i], wanted[j] = wanted[j], wanted[i] })
 	for _, id := range wanted[:min(len(wanted), WantedBatch)] {
+		if p.askedLong() {
+			break
+		}
 		asked++
 		var ofSource error
 		err := p.stream(stop, ctx, false, func(ctx context.Context, add adder) error {
@@ -57,6 +64,14 @@ func (p *pass) fetchWanted(stop, ctx context.Context, before []int64) (asked int
 		}
 	}
 	return asked, gone, nil
+}
+
+// askedLong tells whether it is time to end the asking. It begins to count when it is first called.
+func (p *pass) askedLong() bool {
+	if p.asking.IsZero() {
+		p.asking = time.Now()
+	}
+	return time.Since(p.asking) >= askingTime
 }
 
 // declareWanted sends tombstones for shifts that were wanted again and are gone, unless they are too many to believe:
