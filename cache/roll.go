@@ -181,7 +181,7 @@ func (r *Redis) Note(ctx context.Context, term shiftsync.Term, notes []shiftsync
 	args = append(args, term.Owner, term.Claim)
 	for i := range notes {
 		var value []byte
-		if n := &notes[i]; n.Last != shiftsync.Elsewhere {
+		if n := &notes[i]; n.Last != shiftsync.Unasked {
 			value = appendNote(nil, n)
 		}
 		args = append(args, notes[i].ID, value, int64(notes[i].Wait/time.Second))

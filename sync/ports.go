@@ -285,7 +285,7 @@ type Absent struct {
 	Due bool // it may be asked for now
 }
 
-// Note says what became of a shift that was asked for, and after what time to ask again. Elsewhere takes the note away.
+// Note says what became of a shift that was asked for, and after what time to ask again. Unasked takes the note away.
 type Note struct {
 	ID int64
 	Finding
@@ -302,11 +302,12 @@ type Finding struct {
 type Absence uint8
 
 const (
-	Elsewhere Absence = iota // it is outside of the window; or it was not asked for
+	Unasked   Absence = iota // it was not asked for
 	Unclear                  // that could not be found out
 	Unlisted                 // it exists, in the window, and the source does not list it
 	Gone                     // there is no such shift, and no tombstone was wanted
 	Denied                   // the source says that there is no such shift, and too many were gone to believe it
+	Elsewhere                // it exists, outside of the window, though it is remembered to be inside
 )
 
 // Layouts hold what must not change under a destination's feet.

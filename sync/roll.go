@@ -137,7 +137,7 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 	)
 	r.census, err = w.Store.Absent(ctx, window, r.has, func(a Absent) {
 		switch a.Last {
-		case Unlisted, Gone:
+		case Unlisted, Gone, Elsewhere:
 			known++
 		case Denied:
 			r.denied++
@@ -259,7 +259,8 @@ func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err e
 	return notes, gone, nil
 }
 
-// whereabouts tells of a shift that was not in the answer and exists whether it should have been there.
+// whereabouts tells of a shift that was not in the answer and exists whether it should have been there. That it is
+// elsewhere stays noted until what is remembered says so too: its record may be refused, or its start not be known.
 func (p *pass) whereabouts(raw []byte) Absence {
 	var s Shift
 	switch err := p.Source.Parse(raw, &s); {

@@ -119,11 +119,13 @@ func TestWhatStillExistsIsPublishedIfItChanged(t *testing.T) {
 				t.Errorf("shift %d ends on %q, want %q", id, got, want)
 			}
 		}
-		if n, noted := w.missing[3]; noted {
-			t.Errorf("of one that left the window it is noted %+v", n)
-		}
 		if w.missing[4].Last != shiftsync.Unlisted || w.missing[5].Last != shiftsync.Unlisted || w.missing[6].Last != shiftsync.Unclear {
 			t.Errorf("got the notes %+v", w.missing)
+		}
+		aMinute()
+		mustOnce(t, w)
+		if n, noted := w.missing[3]; noted {
+			t.Errorf("of one that is remembered to have left the window it is noted %+v", n)
 		}
 		w.outside[5] = "edited"
 		w.deleteOutside(4)
@@ -405,6 +407,41 @@ func TestTheNewlyMissingComeFirst(t *testing.T) {
 			t.Error("it has to wait")
 		}
 	})
+}
+
+// They lie elsewhere, and what is remembered of them cannot say so.
+func TestWhatIsElsewhereStarvesNobody(t *testing.T) {
+	for claim, make := range map[string]func(w *world){
+		"their records are refused": func(w *world) { w.refuse[moved], w.badShare = "too large", 100 },
+		"their start is not known": func(w *world) { // as of what an earlier release remembered
+			for id := range int64(40) {
+				r := w.shifts[id+1]
+				r.Fingerprint, r.StartTime = shiftsync.FingerprintOf([]byte(moved)), time.Time{}
+				w.shifts[id+1] = r
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 500)
+			make(w)
+			w.take(moved, from(1, 40)...)
+			n := 0
+			for range 200 {
+				rep, asked := askedFor(t, w)
+				if n += len(asked); n > 100 && rep.Missing != 0 {
+					t.Fatalf("%s: they are missing: %+v", claim, rep)
+				}
+				aMinute()
+			}
+			if n > 40*9 {
+				t.Errorf("%s: 40 shifts were asked for %d times in 200 minutes", claim, n)
+			}
+			w.set(map[int64]string{400: gone})
+			if mustOnce(t, w); w.last(400) != tombstone {
+				t.Errorf("%s: shift 400 has to wait", claim)
+			}
+		})
+	}
 }
 
 func TestTroubleOfTheSourceEndsTheAsking(t *testing.T) {

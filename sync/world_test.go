@@ -990,7 +990,7 @@ func (i *incarnation) Note(_ context.Context, t shiftsync.Term, notes []shiftsyn
 			return err
 		}
 		for _, n := range notes {
-			if n.Last == shiftsync.Elsewhere {
+			if n.Last == shiftsync.Unasked {
 				delete(i.missing, n.ID)
 				continue
 			}
