@@ -174,7 +174,9 @@ type Term struct {
 // is not the current one, and gives the same answer when it is repeated.
 type Ledger interface {
 	// Claim makes next the current term and then, before it returns, forgets what is remembered of all shifts with an
-	// open intent. It checks the lease only. After an error it is to be repeated with the same term.
+	// open intent. It checks the lease only. After an error it is to be repeated with the same term. A shift that was
+	// forgotten is not missed until it is remembered again: if its intent is refused then and it is deleted, nobody
+	// notices.
 	Claim(ctx context.Context, next Term) (open int, err error)
 	// Open returns some of the open intents and a cursor for the next call; cursor 0 begins and, returned, ends.
 	// Each intent that stands from begin to end is returned at least once.
@@ -319,7 +321,8 @@ type Layouts interface {
 	Bound(ctx context.Context) (Layout, error)
 	// Ends returns the highest acknowledged offset of each partition.
 	Ends(ctx context.Context) (map[int]int64, error)
-	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease.
+	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease. What the source does
+	// not show any more stays forgotten: a tombstone that the topic lost does not come again.
 	Forget(ctx context.Context, owner Owner) error
 }
 
