@@ -285,8 +285,10 @@ func askAgain(asked int) time.Duration {
 
 // declare reports what is gone, and sends tombstones if that is wanted.
 func (p *pass) declare(ctx context.Context, gone []int64) error {
-	if len(gone) == 0 {
-		return nil
+	raw := mix(0, rawSeed(p.schemas, p.t.maxRecord))
+	gone, err := p.withoutAside(ctx, gone, raw)
+	if err != nil || len(gone) == 0 {
+		return err
 	}
 	p.gone = append(p.gone, gone[:min(len(gone), goneNamed-len(p.gone))]...)
 	p.count(Tally{Gone: len(gone)})
@@ -302,10 +304,10 @@ func (p *pass) declare(ctx context.Context, gone []int64) error {
 	b := &batch{}
 	for _, id := range gone {
 		in := Intent{Mark: p.t.marks}
-		var err error
 		if b.buf, err = p.Encoder.Tombstone(id, b.buf, &in.Record); err != nil {
 			return fmt.Errorf("form a tombstone: %w", err)
 		}
+		in.Raw = raw
 		b.intents = append(b.intents, in)
 	}
 	p.t.marks++
@@ -313,4 +315,25 @@ func (p *pass) declare(ctx context.Context, gone []int64) error {
 		return err
 	}
 	return errors.Join(p.publish(ctx, b), p.remember(ctx, b))
+}
+
+// withoutAside leaves out those whose tombstone was refused before: as it is, it would be refused again.
+func (p *pass) withoutAside(ctx context.Context, gone []int64, raw uint64) (left []int64, err error) {
+	if p.Deletes != DeletesTombstone || len(gone) == 0 {
+		return gone, nil
+	}
+	sightings, known := make([]Sighting, len(gone)), make([]Known, len(gone))
+	for i, id := range gone {
+		sightings[i] = Sighting{ID: id, Raw: raw}
+	}
+	if err := p.Store.Lookup(ctx, sightings, known); err != nil {
+		return nil, fmt.Errorf("look up %d shifts that are gone: %w", len(gone), err)
+	}
+	for i, id := range gone {
+		if known[i].Aside != raw {
+			left = append(left, id)
+		}
+	}
+	p.count(Tally{StillAside: len(gone) - len(left)})
+	return left, nil
 }

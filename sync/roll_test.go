@@ -492,19 +492,29 @@ func TestATombstoneIsCollectedWhileTheBrokerIsAway(t *testing.T) {
 func TestARefusedTombstoneIsSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := looking(t, shiftsync.DeletesTombstone, 20)
-		w.refuse[tombstone] = "values must not be null"
+		w.refuse[tombstone], w.buries = "values must not be null", true
 		w.set(map[int64]string{3: gone})
-		tried := 0
-		for range 20 {
+		tried, reported := 0, 0
+		for range 24 * 60 {
 			rep, i, err := once(t, w)
 			if err != nil || len(w.intents) != 0 {
 				t.Fatalf("%v, %+v", err, rep)
 			}
 			tried += len(i.asides)
+			reported += rep.Gone
 			aMinute()
 		}
-		if tried == 0 || tried > 5 {
-			t.Errorf("in 20 minutes it was tried %d times", tried)
+		if tried != 1 || reported != 1 || len(w.letters) != 1 {
+			t.Errorf("in a day it was tried %d times and reported %d times, with %d letters", tried, reported, len(w.letters))
+		}
+		delete(w.refuse, tombstone)
+		w.schema++
+		for range 24 * 60 {
+			_, _, _ = once(t, w) // all others are published with the new schema
+			aMinute()
+		}
+		if w.last(3) != tombstone {
+			t.Errorf("once something has changed shift 3 ends on %q", w.last(3))
 		}
 	})
 }
