@@ -178,3 +178,17 @@ func TestTheGuardHoldsForWishesToo(t *testing.T) {
 		})
 	}
 }
+
+func TestTheGuardHoldsWhereNoTombstoneIsWanted(t *testing.T) {
+	for deleted, want := range map[int64]int{4: 4, 5: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesUpdate, 20)
+			for _, id := range from(1, deleted) {
+				w.set(map[int64]string{id: gone})
+			}
+			if rep := mustOnce(t, w); rep.Gone != want {
+				t.Errorf("of %d that are denied %d were reported gone, want %d", deleted, rep.Gone, want)
+			}
+		})
+	}
+}

@@ -539,6 +539,62 @@ func TestNoTombstonePassesTheLimit(t *testing.T) {
 	})
 }
 
+func TestNobodyIsAskedForAtTheLimit(t *testing.T) {
+	for limit, asks := range map[int]bool{1: false, 2: true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 40)
+			i := &incarnation{world: w, name: "worker"}
+			worker := i.worker()
+			worker.PendingLimit = limit
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- worker.Run(ctx) }()
+			<-time.After(time.Second)
+			w.mu.Lock()
+			w.away = true
+			w.mu.Unlock()
+			w.set(map[int64]string{1: "B", 2: gone})
+			aMinute()
+			aMinute()
+			stop()
+			<-done
+			if asked := len(i.asked) > 0; asked != asks {
+				t.Errorf("with one pending and room for %d: asked for %v", limit, i.asked)
+			}
+		})
+	}
+}
+
+func TestAnotherAccountsShiftIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		w.take(foreign, 3)
+		rep := mustOnce(t, w)
+		if w.last(3) != "A" || rep.LookedUp != 1 || w.missing[3].Last != shiftsync.Unclear {
+			t.Errorf("shift 3 ends on %q, noted as %+v: %+v", w.last(3), w.missing[3], rep.Tally)
+		}
+	})
+}
+
+func TestAConfirmedVersionWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(map[int64]string{1: "A@50", 2: "A@50"})
+		mustOnce(t, w)
+		w.set(map[int64]string{1: "B@40", 2: "B@40"})
+		_, _, _ = once(t, w)
+		worker := (&incarnation{world: w, name: "worker"}).worker()
+		worker.PendingLimit = 1
+		rep, err := worker.RunOnce(t.Context())
+		if !errors.Is(err, shiftsync.ErrPendingLimit) || rep.NotCollected != 1 || rep.Published != 1 {
+			t.Errorf("%v: %+v", err, rep.Tally)
+		}
+		if mustOnce(t, w); w.last(1) != "B@40" || w.last(2) != "B@40" {
+			t.Errorf("shift 1 ends on %q, 2 on %q", w.last(1), w.last(2))
+		}
+	})
+}
+
 func TestAStopEndsTheAsking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := looking(t, shiftsync.DeletesTombstone, 100)
