@@ -180,14 +180,15 @@ func TestTheGuardHoldsForWishesToo(t *testing.T) {
 }
 
 func TestTheGuardHoldsWhereNoTombstoneIsWanted(t *testing.T) {
-	for deleted, want := range map[int64]int{4: 4, 5: 0} {
+	for hidden, want := range map[int64]int{2: 2, 3: 0} { // beside the two that are denied
 		synctest.Test(t, func(t *testing.T) {
 			w := looking(t, shiftsync.DeletesUpdate, 20)
-			for _, id := range from(1, deleted) {
+			for _, id := range from(1, hidden+2) {
 				w.set(map[int64]string{id: gone})
+				w.hidden[id] = id <= hidden
 			}
 			if rep := mustOnce(t, w); rep.Gone != want {
-				t.Errorf("of %d that are denied %d were reported gone, want %d", deleted, rep.Gone, want)
+				t.Errorf("beside %d that are not shown %d were reported gone, want %d", hidden, rep.Gone, want)
 			}
 		})
 	}
