@@ -116,9 +116,9 @@ func BenchmarkIntendAndRemember(b *testing.B) {
 func BenchmarkAbsent(b *testing.B) {
 	r, _, _ := filled(b)
 	for b.Loop() {
-		expected, err := r.Absent(b.Context(), window, func(int64) bool { return true }, func(shiftsync.Absent) {})
-		if err != nil || expected < batch*batches {
-			b.Fatalf("%d expected, %v", expected, err)
+		census, err := r.Absent(b.Context(), window, func(int64) bool { return true }, func(shiftsync.Absent) {})
+		if err != nil || census.Expected < batch*batches {
+			b.Fatalf("%d expected, %v", census.Expected, err)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch*batches), "ns/shift")

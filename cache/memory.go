@@ -13,7 +13,7 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// Lookup fills into in one trip, or in two when intents or notes of what was set aside have appeared since the last
+// Lookup fills into in one trip, or in two when intents, doubts or notes of what was set aside have appeared since the last
 // call. While it runs beside other steps, a shift that is settled meanwhile may be told both as Pending and as remembered
 // in that version or a newer one; never is an intent missed whose Intend was answered before. An intent that cannot be
 // read is Pending, its version zero.
@@ -26,15 +26,15 @@ func (r *Redis) Lookup(ctx context.Context, sightings []shiftsync.Sighting, into
 	}
 	// What is empty need not be read, but only the trip itself can say that it is empty. What an earlier one found is a
 	// guess at what to ask for; a wrong guess costs a second trip, which asks for everything.
-	enough, err := r.look(ctx, sightings, into, r.intents.Load(), r.aside.Load())
+	enough, err := r.look(ctx, sightings, into, r.intents.Load(), r.aside.Load(), r.doubted.Load())
 	if err == nil && !enough {
-		_, err = r.look(ctx, sightings, into, true, true)
+		_, err = r.look(ctx, sightings, into, true, true, true)
 	}
 	return err
 }
 
 // look makes one trip. It is not enough if there is something that was not asked for.
-func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into []shiftsync.Known, intents, aside bool) (enough bool, err error) {
+func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into []shiftsync.Known, intents, aside, doubted bool) (enough bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 
@@ -52,8 +52,9 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	// round in neither. MULTI would make it one read, but a server short of memory refuses even reads in it.
 	trip := r.client.Pipeline()
 	clock := r.clock(ctx, trip)
-	intentCount, asideCount := trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside)
+	intentCount, asideCount, doubtCount := trip.HLen(ctx, r.key.intents), trip.HLen(ctx, r.key.aside), trip.HLen(ctx, r.key.doubted)
 	intended := hmget(ctx, trip, r.key.intents, onlyIf(intents, ids))
+	doubts := hmget(ctx, trip, r.key.doubted, onlyIf(doubted, ids))
 	noted := hmget(ctx, trip, r.key.aside, notes)
 	remembered := hmget(ctx, trip, r.key.shifts, ids)
 	if _, err := trip.Exec(ctx); err != nil {
@@ -61,6 +62,7 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 	}
 	r.intents.Store(intentCount.Val() > 0)
 	r.aside.Store(asideCount.Val() > 0)
+	r.doubted.Store(doubtCount.Val() > 0)
 
 	now, err := clock.Int64()
 	if err != nil {
@@ -77,6 +79,7 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 			continue
 		}
 		seen := readShift(remembered.Val()[next], k)
+		k.Doubted = doubted && doubts.Val()[next] != ""
 		k.Stale = k.Remembered && int64(seen) < fresh
 		if intents && intended.Val()[next] != "" {
 			k.Pending = true
@@ -84,7 +87,7 @@ func (r *Redis) look(ctx context.Context, sightings []shiftsync.Sighting, into [
 		}
 		next++
 	}
-	return (intents || intentCount.Val() == 0) && (aside || asideCount.Val() == 0), nil
+	return (intents || intentCount.Val() == 0) && (aside || asideCount.Val() == 0) && (doubted || doubtCount.Val() == 0), nil
 }
 
 // clock adds the server's time, in seconds since 1970, to a trip. In a script, which goes to the node of its key: a

@@ -26,7 +26,7 @@ type Redis struct {
 	step int64         // number of the last of them; guarded by turn
 
 	// What Lookup found last, which spares it a second trip and nothing else.
-	intents, aside atomic.Bool
+	intents, aside, doubted atomic.Bool
 }
 
 var _ shiftsync.Store = (*Redis)(nil)

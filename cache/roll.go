@@ -68,33 +68,41 @@ func (r *Redis) tidy(ctx context.Context, term shiftsync.Term, ids []int64, w sh
 	return r.Note(ctx, term, over)
 }
 
-// Absent goes through what is remembered page by page, some hundreds as a rule, and asks for nothing else while nobody
-// is missing.
-func (r *Redis) Absent(ctx context.Context, w shiftsync.Window, seen func(id int64) bool, tell func(shiftsync.Absent)) (expected int, err error) {
+// Absent asks for the time, goes through what is remembered page by page, some hundreds as a rule, and asks for nothing
+// else while nobody is missing.
+func (r *Redis) Absent(ctx context.Context, w shiftsync.Window, seen func(id int64) bool, tell func(shiftsync.Absent)) (census shiftsync.Census, err error) {
+	now, err := r.now(ctx)
+	if err != nil {
+		return census, err
+	}
+	since := now - int64(shiftsync.GuardSpan/time.Second)
 	for cursor := uint64(0); ; {
 		page, next, err := r.scan(ctx, r.key.shifts, cursor)
 		if err != nil {
-			return expected, fmt.Errorf("hscan shifts: %w", err)
+			return census, fmt.Errorf("hscan shifts: %w", err)
 		}
 		var unseen []int64
 		for i := 0; i+1 < len(page); i += 2 {
 			id, err := strconv.ParseInt(page[i], 10, 64)
 			if err != nil {
-				return expected, fmt.Errorf("hscan shifts: %w", err)
+				return census, fmt.Errorf("hscan shifts: %w", err)
 			}
 			if !overlaps(page[i+1], w) {
+				if endedSince(page[i+1], since) {
+					census.Ended++
+				}
 				continue
 			}
-			expected++
+			census.Expected++
 			if !seen(id) {
 				unseen = append(unseen, id)
 			}
 		}
 		if err := r.tellAbsent(ctx, unseen, tell); err != nil {
-			return expected, err
+			return census, err
 		}
 		if next == 0 {
-			return expected, nil
+			return census, nil
 		}
 		cursor = next
 	}
@@ -105,6 +113,29 @@ func overlaps(value string, w shiftsync.Window) bool {
 	var k shiftsync.Known
 	readShift(value, &k)
 	return k.Remembered && !k.Tombstone() && k.EndTime.After(w.Start) && k.StartTime.Before(w.End)
+}
+
+// endedSince tells whether a remembered value is a tombstone that was acknowledged after that second.
+func endedSince(value string, second int64) bool {
+	var k shiftsync.Known
+	readShift(value, &k)
+	return k.Remembered && k.Tombstone() && int64(acknowledgedAt(value)) > second
+}
+
+// now returns the server's time in seconds since 1970.
+func (r *Redis) now(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	trip := r.client.Pipeline()
+	clock := r.clock(ctx, trip)
+	if _, err := trip.Exec(ctx); err != nil {
+		return 0, fmt.Errorf("time: %w", explain(r.client, err))
+	}
+	now, err := clock.Int64()
+	if err != nil {
+		return 0, fmt.Errorf("time: %w", explain(r.client, err))
+	}
+	return now, nil
 }
 
 // tellAbsent tells of those of which no intent stands.
@@ -150,7 +181,7 @@ func (r *Redis) Note(ctx context.Context, term shiftsync.Term, notes []shiftsync
 	args = append(args, term.Owner, term.Claim)
 	for i := range notes {
 		var value []byte
-		if n := &notes[i]; n.Last != shiftsync.Elsewhere {
+		if n := &notes[i]; n.Last != shiftsync.Unasked {
 			value = appendNote(nil, n)
 		}
 		args = append(args, notes[i].ID, value, int64(notes[i].Wait/time.Second))
@@ -185,4 +216,15 @@ func (r *Redis) Doubt(ctx context.Context, term shiftsync.Term, pass string, dou
 		again[i] = told[i] != ""
 	}
 	return again, nil
+}
+
+// Undoubt ends the doubt about shifts.
+func (r *Redis) Undoubt(ctx context.Context, term shiftsync.Term, ids []int64) error {
+	args := make([]any, 0, 2+3*len(ids))
+	args = append(args, term.Owner, term.Claim)
+	for _, id := range ids {
+		args = append(args, id, "", 0)
+	}
+	_, err := r.run(ctx, r.script.note, []string{r.key.lease, r.key.doubted}, args...)
+	return err
 }

@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -34,15 +35,15 @@ func bury(tb testing.TB, r *cache.Redis, id int64) {
 	remember(tb, r, shiftsync.Settled{ID: id, Mark: 1000, Version: in.Version, Partition: 3, Offset: 7})
 }
 
-func absent(tb testing.TB, r *cache.Redis, seen ...int64) (expected int, out []shiftsync.Absent) {
+func absent(tb testing.TB, r *cache.Redis, seen ...int64) (census shiftsync.Census, out []shiftsync.Absent) {
 	tb.Helper()
-	expected, err := r.Absent(tb.Context(), window, func(id int64) bool { return slices.Contains(seen, id) },
+	census, err := r.Absent(tb.Context(), window, func(id int64) bool { return slices.Contains(seen, id) },
 		func(a shiftsync.Absent) { out = append(out, a) })
 	if err != nil {
 		tb.Fatal(err)
 	}
 	slices.SortFunc(out, func(a, b shiftsync.Absent) int { return int(a.ID - b.ID) })
-	return expected, out
+	return census, out
 }
 
 func note(tb testing.TB, r *cache.Redis, notes ...shiftsync.Note) {
@@ -68,10 +69,10 @@ func TestWhoShouldBeThereAndIsNotIsAbsent(t *testing.T) {
 		timed(t, r, 8, time.Time{}, window.End.Add(second)) // it is not known when it begins
 		intend(t, r, intent(9, 90, 1))                      // never acknowledged
 
-		expected, got := absent(t, r, 5, 99)
+		census, got := absent(t, r, 5, 99)
 		want := []shiftsync.Absent{{ID: 2, Due: true}, {ID: 3, Due: true}, {ID: 8, Due: true}}
-		if expected != 5 || !slices.Equal(got, want) {
-			t.Errorf("of %d, want 5, got %+v, want %+v", expected, got, want)
+		if (census != shiftsync.Census{Expected: 5, Ended: 1}) || !slices.Equal(got, want) {
+			t.Errorf("counted %+v, got %+v, want %+v", census, got, want)
 		}
 	})
 }
@@ -88,9 +89,9 @@ func TestManyAreComparedPageByPage(t *testing.T) {
 		intend(t, r, intents...)
 		remember(t, r, settled...)
 		told := map[int64]bool{}
-		expected, err := r.Absent(t.Context(), window, func(id int64) bool { return id%3 != 0 }, func(a shiftsync.Absent) { told[a.ID] = a.Due })
-		if err != nil || expected < many || len(told) != many/3 {
-			t.Errorf("%d of %d are absent, want %d of %d: %v", len(told), expected, many/3, many, err)
+		census, err := r.Absent(t.Context(), window, func(id int64) bool { return id%3 != 0 }, func(a shiftsync.Absent) { told[a.ID] = a.Due })
+		if err != nil || census.Expected < many || len(told) != many/3 {
+			t.Errorf("%d of %d are absent, want %d of %d: %v", len(told), census.Expected, many/3, many, err)
 		}
 		for id, due := range told {
 			if id%3 != 0 || !due {
@@ -220,6 +221,21 @@ func TestADoubtIsConfirmedByAnotherPass(t *testing.T) {
 		doubt("four", nil)
 		publish(t, r, 1, 1)
 		doubt("five", []bool{no, yes}, 1, 2)
+		if k := lookup(t, r, 1, 2, 3); !k[0].Doubted || !k[1].Doubted || k[2].Doubted {
+			t.Errorf("got %+v", k)
+		}
+		if err := r.Undoubt(t.Context(), shiftsync.Term{Owner: worker.Token, Claim: "older"}, []int64{2}); !errors.Is(err, shiftsync.ErrLeaseLost) {
+			t.Errorf("from an older term: %v", err)
+		}
+		for range 2 { // a repeat changes nothing
+			if err := r.Undoubt(t.Context(), term, []int64{2, 3}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if k := lookup(t, r, 1, 2); !k[0].Doubted || k[1].Doubted {
+			t.Errorf("after it was seen as it is known: %+v", k)
+		}
+		doubt("six", []bool{yes, no}, 1, 2)
 	})
 }
 
@@ -318,8 +334,8 @@ func TestWhatAnEarlierReleaseLeftIsRead(t *testing.T) {
 		if open := remember(t, r, done, aside(3, 2, 2)); open != 0 {
 			t.Errorf("%d intents of the earlier release stay open", open)
 		}
-		if expected, got := absent(t, r); expected != 3 || len(got) != 3 {
-			t.Errorf("in the window are %d, of which %d are absent", expected, len(got))
+		if census, got := absent(t, r); census.Expected != 3 || len(got) != 3 {
+			t.Errorf("in the window are %d, of which %d are absent", census.Expected, len(got))
 		}
 		s.age(t, "shifts", "1", 101*time.Hour)
 		if dropped := sweep(t, r, 100*time.Hour); dropped != 1 {
@@ -345,6 +361,25 @@ func TestTheFormOfAShiftStays(t *testing.T) {
 	}{{"updated at", 29, v.UpdatedAt}, {"end time", 33, v.EndTime}, {"start time", 37, v.StartTime}} {
 		if got := int64(binary.BigEndian.Uint32(value[field.at:])); got != field.want.Unix() {
 			t.Errorf("%s: got %d, want %d", field.name, got, field.want.Unix())
+		}
+	}
+}
+
+func TestATombstoneCountsAsEndedForAnHour(t *testing.T) {
+	s := inProcess(t)
+	noon := time.Date(2040, 1, 1, 12, 0, 0, 0, time.UTC)
+	s.mini.SetTime(noon)
+	r := s.store()
+	acquire(t, r, worker)
+	claim(t, r, term)
+	bury(t, r, 7)
+	for _, test := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {shiftsync.GuardSpan - time.Second, 1}, {shiftsync.GuardSpan, 0}, {-time.Hour, 1}} {
+		s.mini.SetTime(noon.Add(test.after))
+		if census, _ := absent(t, r); census.Ended != test.want {
+			t.Errorf("after %s: %d have ended, want %d", test.after, census.Ended, test.want)
 		}
 	}
 }

@@ -74,11 +74,15 @@ func readRemembered(value string) *RememberedShift {
 	if !k.Remembered {
 		return nil
 	}
-	acknowledged := binary.BigEndian.Uint32([]byte(value[len(value)-8:]))
 	return &RememberedShift{
 		Version: k.Version, Partition: k.Partition, Offset: k.Offset,
-		Acknowledged: instant(acknowledged), Seen: instant(seen),
+		Acknowledged: instant(acknowledgedAt(value)), Seen: instant(seen),
 	}
+}
+
+// acknowledgedAt returns the second of a remembered shift's acknowledgement. The value must be one that can be read.
+func acknowledgedAt(value string) uint32 {
+	return binary.BigEndian.Uint32([]byte(value[len(value)-8:]))
 }
 
 // readAsideShift returns nil for what is not there, or was written in another form.

@@ -13,6 +13,7 @@ const buryPatience = 10 * time.Second
 // burial is what a pass knows of dead letters that were not acknowledged.
 type burial struct {
 	inVain time.Duration // how long they were waited for
+	vain   error         // why the last of them were not taken
 	first  int64         // shift of the first one; 0: it has no id
 	err    error         // why that one was not acknowledged; nil: all were
 }
@@ -48,12 +49,12 @@ func (p *pass) tryToBury(ctx context.Context, letters []DeadLetter) (buried []bo
 	case p.away:
 		return make([]bool, len(letters)), errBrokerAway
 	case p.burial.inVain >= buryPatience:
-		return make([]bool, len(letters)), p.burial.err
+		return make([]bool, len(letters)), p.burial.vain
 	}
 	began := time.Now()
 	buried, err = p.DeadLetters.Bury(ctx, p.t, p.id, letters)
 	if err != nil {
-		p.burial.inVain += time.Since(began)
+		p.burial.inVain, p.burial.vain = p.burial.inVain+time.Since(began), err
 	}
 	return buried, err
 }

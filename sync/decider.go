@@ -53,6 +53,7 @@ type decider struct {
 	fresh   []Sighting
 	seen    []Seen
 	doubted []doubtful
+	trusted []int64            // seen as they are remembered, though another version of them was doubted
 	held    map[int64]Sighting // came again while their id was flying; the newest counts
 	shift   Shift
 	bound   bool // the account was compared
@@ -116,7 +117,7 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 	if err := d.Store.Lookup(ctx, d.fresh, d.known); err != nil {
 		return fmt.Errorf("look up %d shifts: %w", len(d.fresh), err)
 	}
-	d.seen, d.doubted = d.seen[:0], d.doubted[:0]
+	d.seen, d.doubted, d.trusted = d.seen[:0], d.doubted[:0], d.trusted[:0]
 	clear(d.account)
 	acquainted := false // with a shift of this answer
 	began, asides := len(d.batch.intents), len(d.batch.aside)
@@ -130,6 +131,7 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 		case unchanged:
 			acquainted = true
 			d.tally.Unchanged++
+			d.trust(k, s.ID)
 			if k.Stale && !k.Pending {
 				d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: k.Fingerprint, Raw: s.Raw})
 			}
@@ -145,6 +147,11 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 	}
 	if err := d.weigh(ctx, &room); err != nil {
 		return err
+	}
+	if len(d.trusted) > 0 {
+		if err := d.Store.Undoubt(ctx, d.t.term, d.trusted); err != nil {
+			return fmt.Errorf("end the doubt about %d shifts: %w", len(d.trusted), err)
+		}
 	}
 	if len(d.seen) > 0 {
 		if err := d.Store.Refresh(ctx, d.t.term, d.seen); err != nil {
@@ -187,6 +194,7 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 		return
 	case reread:
 		d.tally.Unchanged++
+		d.trust(k, s.ID)
 		d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: in.Fingerprint, Raw: s.Raw})
 		return
 	case schemaOnly:

@@ -7,8 +7,9 @@ import (
 )
 
 // A version that says of itself that it is older than one that is known may come from a part of the source that lags
-// behind, and would be put right a moment later: it waits until another pass has seen it too. By then it is true; the
-// source may have been restored from a backup, or not move its "updated at" on every change.
+// behind, and would be put right a moment later: it waits until another pass has seen it too, and none in between has
+// seen the known one. By then it is true; the source may have been restored from a backup, or not move its "updated at"
+// on every change.
 
 // doubtful is a version that is to be published if it was doubted by another pass before.
 type doubtful struct {
@@ -26,6 +27,13 @@ func (d *decider) doubt(in Intent, replaces bool) {
 	in.Key, in.Value = bytes.Clone(in.Key), bytes.Clone(in.Value) // the batch's memory is only for what it keeps
 	d.fly(in.ID)
 	d.doubted = append(d.doubted, doubtful{in, replaces})
+}
+
+// trust ends the doubt about a shift that was seen as it is remembered.
+func (d *decider) trust(k Known, id int64) {
+	if k.Doubted && !k.Pending {
+		d.trusted = append(d.trusted, id)
+	}
 }
 
 // weigh collects what has been doubted before, and holds back the rest.

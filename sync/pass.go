@@ -57,11 +57,15 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err := p.stream(stop, ctx, false, p.readAndMark); err != nil {
 		return rep, err
 	}
+	p.listed = p.report().Fetched
 	if err := p.republish(stop, ctx); err != nil {
 		return rep, err
 	}
-	asked, err := p.fetchWanted(stop, ctx, wanted)
+	asked, gone, err := p.fetchWanted(stop, ctx, wanted)
 	if err != nil {
+		return rep, err
+	}
+	if err := p.declareWanted(ctx, gone); err != nil {
 		return rep, err
 	}
 	if err := p.callRoll(stop, ctx, WantedBatch-asked); err != nil {
@@ -135,10 +139,12 @@ type pass struct {
 	burial  burial
 	away    bool // the broker did not answer when the pass began: what changed is collected, and waits for the next pass
 
-	roll    *roll   // nil: it is not called in this pass
-	called  bool    // Report.Called
-	missing int     // Report.Missing
-	gone    []int64 // Report.GoneIDs
+	listed  int       // shifts in the answer about the window
+	asking  time.Time // when the first shift was read one by one
+	roll    *roll     // nil: it is not called in this pass
+	called  bool      // Report.Called
+	missing int       // Report.Missing
+	gone    []int64   // Report.GoneIDs
 
 	answers chan *answer // those that are not in use
 	batches chan *batch  // those that are not in use

@@ -174,7 +174,9 @@ type Term struct {
 // is not the current one, and gives the same answer when it is repeated.
 type Ledger interface {
 	// Claim makes next the current term and then, before it returns, forgets what is remembered of all shifts with an
-	// open intent. It checks the lease only. After an error it is to be repeated with the same term.
+	// open intent. It checks the lease only. After an error it is to be repeated with the same term. A shift that was
+	// forgotten is not missed until it is remembered again: if its intent is refused then and it is deleted, nobody
+	// notices.
 	Claim(ctx context.Context, next Term) (open int, err error)
 	// Open returns some of the open intents and a cursor for the next call; cursor 0 begins and, returned, ends.
 	// Each intent that stands from begin to end is returned at least once.
@@ -215,8 +217,10 @@ type Memory interface {
 	// Unwant ends the wish for a shift that is not to be had.
 	Unwant(ctx context.Context, term Term, id int64) error
 	// Doubt tells of each of the versions whether another pass than this one has doubted it before, and notes those of
-	// which no pass has. What is remembered of a shift ends the doubt about it.
+	// which no pass has. What is remembered of a shift anew ends the doubt about it.
 	Doubt(ctx context.Context, term Term, pass string, doubted []Doubted) (again []bool, err error)
+	// Undoubt ends the doubt about shifts that were seen in the version that is remembered: the other one was a glimpse.
+	Undoubt(ctx context.Context, term Term, ids []int64) error
 	// Sweep drops what was not seen for longer than keep. It does nothing when a sweep is not due.
 	Sweep(ctx context.Context, term Term, keep time.Duration) (dropped int, err error)
 }
@@ -238,6 +242,7 @@ type Known struct {
 	Stale      bool    // if Remembered: "last seen" is so old that it has to be written anew
 	Pending    bool    // an intent stands
 	Intended   Version // if Pending
+	Doubted    bool    // a version of it is doubted
 	Aside      uint64  // Version.Raw of the version that was set aside; 0: none
 }
 
@@ -263,10 +268,16 @@ type Roll interface {
 	RollCalled(ctx context.Context, term Term, w Window, seen func(id int64) bool) error
 	// Absent hands to tell every shift that is remembered to overlap the window and of which seen says no, unless it is
 	// a tombstone or an intent of it stands. One of which it is not known when it begins counts as one that has begun.
-	// It returns how many overlap, those that were seen included. One that is told twice is counted twice.
-	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (expected int, err error)
+	// One that is told twice is counted twice.
+	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (Census, error)
 	// Note notes what became of shifts.
 	Note(ctx context.Context, term Term, notes []Note) error
+}
+
+// Census counts what is remembered.
+type Census struct {
+	Expected int // shifts that overlap the window, those that were seen included
+	Ended    int // shifts whose tombstone was acknowledged within GuardSpan, wherever in time they lay
 }
 
 // Absent is a shift that is remembered and was not in an answer that should have brought it.
@@ -276,7 +287,7 @@ type Absent struct {
 	Due bool // it may be asked for now
 }
 
-// Note says what became of a shift that was asked for, and after what time to ask again. Elsewhere takes the note away.
+// Note says what became of a shift that was asked for, and after what time to ask again. Unasked takes the note away.
 type Note struct {
 	ID int64
 	Finding
@@ -293,10 +304,12 @@ type Finding struct {
 type Absence uint8
 
 const (
-	Elsewhere Absence = iota // it is outside of the window; or it was not asked for
+	Unasked   Absence = iota // it was not asked for
 	Unclear                  // that could not be found out
 	Unlisted                 // it exists, in the window, and the source does not list it
 	Gone                     // there is no such shift, and no tombstone was wanted
+	Denied                   // the source says that there is no such shift, and too many were gone to believe it
+	Elsewhere                // it exists, outside of the window, though it is remembered to be inside
 )
 
 // Layouts hold what must not change under a destination's feet.
@@ -308,7 +321,8 @@ type Layouts interface {
 	Bound(ctx context.Context) (Layout, error)
 	// Ends returns the highest acknowledged offset of each partition.
 	Ends(ctx context.Context) (map[int]int64, error)
-	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease.
+	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease. What the source does
+	// not show any more stays forgotten: a tombstone that the topic lost does not come again.
 	Forget(ctx context.Context, owner Owner) error
 }
 

@@ -35,8 +35,10 @@ const (
 type roll struct {
 	seen []int64 // ids of the answer
 
-	missing  int      // remembered, not in the answer, and not known to be so for good
-	expected int      // remembered, and not known to be missing for good
+	missing  int // remembered, not in the answer, and not known to be so for good
+	expected int // remembered, and not known to be missing for good
+	denied   int // of the missing, those that the guard kept from being declared gone
+	census   Census
 	asking   []Absent // those to be asked for now
 }
 
@@ -69,7 +71,7 @@ func (p *pass) readAndMark(ctx context.Context, add adder) error {
 // callRoll finds out who is missing and what became of some of them, as many as budget at most. The window has been
 // read whole, or it would not be called.
 func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
-	if p.roll == nil || budget <= 0 || int(p.t.open.Load()) >= p.PendingLimit {
+	if p.roll == nil || budget <= 0 || p.askedLong() || int(p.t.open.Load()) >= p.PendingLimit {
 		return nil
 	}
 	if err := p.roll.compare(ctx, p.Worker, p.window, budget); err != nil {
@@ -79,14 +81,14 @@ func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
 	if err := p.Store.RollCalled(ctx, p.t.term, p.window, p.roll.has); err != nil {
 		return fmt.Errorf("note that the roll was called: %w", err)
 	}
-	guarded := p.roll.guarded(p.GoneShare)
-	if guarded && p.missing > 0 {
-		p.notices = append(p.notices, p.roll.warning(p.GoneShare))
-	}
-	notes, gone, err := p.ask(stop, ctx, guarded)
+	notes, gone, err := p.ask(stop, ctx)
 	if err != nil {
 		return err
 	}
+	if p.keepsBack(len(gone)) {
+		gone = nil
+	}
+	p.believe(notes, gone)
 	if len(notes) > 0 {
 		if err := p.Store.Note(ctx, p.t.term, notes); err != nil {
 			return fmt.Errorf("note what became of %d missing shifts: %w", len(notes), err)
@@ -95,23 +97,67 @@ func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
 	return p.declare(ctx, gone)
 }
 
+// keepsBack tells whether the guard keeps those that turned out to be gone from being declared so, and says it.
+func (p *pass) keepsBack(gone int) bool {
+	if p.roll.guarded(p.GoneShare) {
+		if p.missing > 0 {
+			p.notices = append(p.notices, p.roll.warning(p.GoneShare))
+		}
+		return true
+	}
+	// Those that were kept back before and were not asked for now count too, or they would slip through one by one.
+	claimed, g := gone+p.roll.denied, p.guard(p.roll.census)
+	if claimed == 0 || !g.stops(claimed) {
+		return false
+	}
+	p.notices = append(p.notices, g.warning(claimed))
+	return true
+}
+
+// believe turns the notes of those that are declared gone into what becomes of them.
+func (p *pass) believe(notes []Note, gone []int64) {
+	for i := range notes {
+		if !slices.Contains(gone, notes[i].ID) {
+			continue
+		}
+		notes[i].Last = Gone
+		if p.Deletes == DeletesTombstone {
+			notes[i].Last = Unclear // the tombstone is what says so, once it is acknowledged
+		}
+	}
+}
+
 // compare goes through what is remembered and picks those to ask for.
 func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int) error {
 	slices.Sort(r.seen)
-	known := 0 // to be missing for good
-	expected, err := w.Store.Absent(ctx, window, r.has, func(a Absent) {
+	var (
+		known int      // to be missing for good
+		back  []Absent // kept back by the guard, and not due; they are tried at once when it would let them go
+		err   error
+	)
+	r.census, err = w.Store.Absent(ctx, window, r.has, func(a Absent) {
 		switch a.Last {
-		case Unlisted, Gone:
+		case Unlisted, Gone, Elsewhere:
 			known++
+		case Denied:
+			r.denied++
+			r.missing++
 		default:
 			r.missing++
 		}
 		// Somebody may have begun to want tombstones after it was found to be gone.
 		if a.Due || a.Last == Gone && w.Deletes == DeletesTombstone {
 			r.pick(a, budget)
+		} else if a.Last == Denied && len(back) < budget {
+			back = append(back, a)
 		}
 	})
-	r.expected = expected - known
+	r.expected = r.census.Expected - known
+	if !r.guarded(w.GoneShare) && !(guard{w.GoneShare, r.census, false}).stops(r.denied) {
+		for _, a := range back {
+			r.pick(a, budget)
+		}
+	}
 	return err
 }
 
@@ -158,11 +204,14 @@ func (r *roll) warning(share float64) string {
 }
 
 // ask reads the picked ones one by one. What exists goes through the stages like any other shift. It returns what is
-// to be noted, and which of them are gone. Trouble of the source ends the asking; it is none of the pass.
-func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone []int64, err error) {
+// to be noted, and of which of them it is news that they are gone; those are noted as denied. Trouble of the source ends the asking; it is none of the pass.
+func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err error) {
 	// One that gives trouble each time must not stand before the others.
 	slices.SortStableFunc(p.roll.asking, func(a, b Absent) int { return a.Asked - b.Asked })
 	for _, a := range p.roll.asking {
+		if p.askedLong() {
+			break
+		}
 		switch {
 		case p.t.Err() != nil:
 			return nil, nil, p.t.Err()
@@ -170,6 +219,9 @@ func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone 
 			return nil, nil, errStopped
 		}
 		p.count(Tally{LookedUp: 1})
+		if a.Last == Denied {
+			p.roll.denied--
+		}
 		note := Note{ID: a.ID, Finding: Finding{Last: Unclear, Asked: a.Asked + 1}, Wait: askAgain(a.Asked)}
 		var (
 			raw      []byte
@@ -187,13 +239,11 @@ func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone 
 		switch {
 		case err == nil:
 			note.Last = p.whereabouts(raw)
-		case errors.Is(ofSource, ErrNoShift) && guarded:
-		case errors.Is(ofSource, ErrNoShift) && p.Deletes == DeletesTombstone:
-			gone = append(gone, a.ID) // the tombstone is what says so, once it is acknowledged
+		case errors.Is(ofSource, ErrNoShift) && a.Last == Gone && p.Deletes != DeletesTombstone:
+			note.Last = Gone // it was reported
 		case errors.Is(ofSource, ErrNoShift):
-			if note.Last = Gone; a.Last != Gone { // else it was reported
-				gone = append(gone, a.ID)
-			}
+			note.Last = Denied
+			gone = append(gone, a.ID)
 		case errors.Is(ofSource, ErrNotShown), errors.As(err, &other):
 		case ofSource == nil || stop.Err() != nil || p.t.Err() != nil:
 			return nil, nil, err
@@ -209,7 +259,8 @@ func (p *pass) ask(stop, ctx context.Context, guarded bool) (notes []Note, gone 
 	return notes, gone, nil
 }
 
-// whereabouts tells of a shift that was not in the answer and exists whether it should have been there.
+// whereabouts tells of a shift that was not in the answer and exists whether it should have been there. That it is
+// elsewhere stays noted until what is remembered says so too: its record may be refused, or its start not be known.
 func (p *pass) whereabouts(raw []byte) Absence {
 	var s Shift
 	switch err := p.Source.Parse(raw, &s); {
@@ -234,10 +285,12 @@ func askAgain(asked int) time.Duration {
 
 // declare reports what is gone, and sends tombstones if that is wanted.
 func (p *pass) declare(ctx context.Context, gone []int64) error {
-	if len(gone) == 0 {
-		return nil
+	raw := mix(0, rawSeed(p.schemas, p.t.maxRecord))
+	gone, err := p.withoutAside(ctx, gone, raw)
+	if err != nil || len(gone) == 0 {
+		return err
 	}
-	p.gone = gone[:min(len(gone), goneNamed)]
+	p.gone = append(p.gone, gone[:min(len(gone), goneNamed-len(p.gone))]...)
 	p.count(Tally{Gone: len(gone)})
 	if p.Deletes != DeletesTombstone {
 		return nil
@@ -251,10 +304,10 @@ func (p *pass) declare(ctx context.Context, gone []int64) error {
 	b := &batch{}
 	for _, id := range gone {
 		in := Intent{Mark: p.t.marks}
-		var err error
 		if b.buf, err = p.Encoder.Tombstone(id, b.buf, &in.Record); err != nil {
 			return fmt.Errorf("form a tombstone: %w", err)
 		}
+		in.Raw = raw
 		b.intents = append(b.intents, in)
 	}
 	p.t.marks++
@@ -262,4 +315,25 @@ func (p *pass) declare(ctx context.Context, gone []int64) error {
 		return err
 	}
 	return errors.Join(p.publish(ctx, b), p.remember(ctx, b))
+}
+
+// withoutAside leaves out those whose tombstone was refused before: as it is, it would be refused again.
+func (p *pass) withoutAside(ctx context.Context, gone []int64, raw uint64) (left []int64, err error) {
+	if p.Deletes != DeletesTombstone || len(gone) == 0 {
+		return gone, nil
+	}
+	sightings, known := make([]Sighting, len(gone)), make([]Known, len(gone))
+	for i, id := range gone {
+		sightings[i] = Sighting{ID: id, Raw: raw}
+	}
+	if err := p.Store.Lookup(ctx, sightings, known); err != nil {
+		return nil, fmt.Errorf("look up %d shifts that are gone: %w", len(gone), err)
+	}
+	for i, id := range gone {
+		if known[i].Aside != raw {
+			left = append(left, id)
+		}
+	}
+	p.count(Tally{StillAside: len(gone) - len(left)})
+	return left, nil
 }

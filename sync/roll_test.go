@@ -119,11 +119,13 @@ func TestWhatStillExistsIsPublishedIfItChanged(t *testing.T) {
 				t.Errorf("shift %d ends on %q, want %q", id, got, want)
 			}
 		}
-		if n, noted := w.missing[3]; noted {
-			t.Errorf("of one that left the window it is noted %+v", n)
-		}
 		if w.missing[4].Last != shiftsync.Unlisted || w.missing[5].Last != shiftsync.Unlisted || w.missing[6].Last != shiftsync.Unclear {
 			t.Errorf("got the notes %+v", w.missing)
+		}
+		aMinute()
+		mustOnce(t, w)
+		if n, noted := w.missing[3]; noted {
+			t.Errorf("of one that is remembered to have left the window it is noted %+v", n)
 		}
 		w.outside[5] = "edited"
 		w.deleteOutside(4)
@@ -350,6 +352,44 @@ func TestRequestsForMissingShiftsAreFew(t *testing.T) {
 	})
 }
 
+// What was found out until then is told all the same.
+func TestTheAskingTakesSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 500)
+		for id := range int64(25) {
+			w.set(map[int64]string{id + 1: gone})
+		}
+		for id := range int64(5) {
+			w.outside[1000+id] = moved
+			w.want(1000 + id)
+		}
+		slowly := func() (asked []int64, took time.Duration) {
+			i := &incarnation{world: w, name: "worker"}
+			i.before = func(n int) {
+				if n < len(i.names) && i.names[n] == "read one" {
+					<-time.After(time.Second)
+				}
+			}
+			rep, err := i.worker().RunOnce(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return i.asked, rep.Took
+		}
+		asked, took := slowly()
+		if len(asked) != 10 || took > 11*time.Second || tombstones(w) != 5 || len(w.wanted) != 0 {
+			t.Errorf("asked for %d shifts in %s; %d tombstones, wishes left %v", len(asked), took, tombstones(w), w.wanted)
+		}
+		for range 2 {
+			aMinute()
+			_, _ = slowly()
+		}
+		if tombstones(w) != 25 {
+			t.Errorf("two minutes later: %d tombstones", tombstones(w))
+		}
+	})
+}
+
 // Those that were never asked for come first, and the many that are asked again and again do not starve them.
 func TestTheNewlyMissingComeFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -367,6 +407,41 @@ func TestTheNewlyMissingComeFirst(t *testing.T) {
 			t.Error("it has to wait")
 		}
 	})
+}
+
+// They lie elsewhere, and what is remembered of them cannot say so.
+func TestWhatIsElsewhereStarvesNobody(t *testing.T) {
+	for claim, make := range map[string]func(w *world){
+		"their records are refused": func(w *world) { w.refuse[moved], w.badShare = "too large", 100 },
+		"their start is not known": func(w *world) { // as of what an earlier release remembered
+			for id := range int64(40) {
+				r := w.shifts[id+1]
+				r.Fingerprint, r.StartTime = shiftsync.FingerprintOf([]byte(moved)), time.Time{}
+				w.shifts[id+1] = r
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 500)
+			make(w)
+			w.take(moved, from(1, 40)...)
+			n := 0
+			for range 200 {
+				rep, asked := askedFor(t, w)
+				if n += len(asked); n > 100 && rep.Missing != 0 {
+					t.Fatalf("%s: they are missing: %+v", claim, rep)
+				}
+				aMinute()
+			}
+			if n > 40*9 {
+				t.Errorf("%s: 40 shifts were asked for %d times in 200 minutes", claim, n)
+			}
+			w.set(map[int64]string{400: gone})
+			if mustOnce(t, w); w.last(400) != tombstone {
+				t.Errorf("%s: shift 400 has to wait", claim)
+			}
+		})
+	}
 }
 
 func TestTroubleOfTheSourceEndsTheAsking(t *testing.T) {
@@ -417,19 +492,29 @@ func TestATombstoneIsCollectedWhileTheBrokerIsAway(t *testing.T) {
 func TestARefusedTombstoneIsSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := looking(t, shiftsync.DeletesTombstone, 20)
-		w.refuse[tombstone] = "values must not be null"
+		w.refuse[tombstone], w.buries = "values must not be null", true
 		w.set(map[int64]string{3: gone})
-		tried := 0
-		for range 20 {
+		tried, reported := 0, 0
+		for range 24 * 60 {
 			rep, i, err := once(t, w)
 			if err != nil || len(w.intents) != 0 {
 				t.Fatalf("%v, %+v", err, rep)
 			}
 			tried += len(i.asides)
+			reported += rep.Gone
 			aMinute()
 		}
-		if tried == 0 || tried > 5 {
-			t.Errorf("in 20 minutes it was tried %d times", tried)
+		if tried != 1 || reported != 1 || len(w.letters) != 1 {
+			t.Errorf("in a day it was tried %d times and reported %d times, with %d letters", tried, reported, len(w.letters))
+		}
+		delete(w.refuse, tombstone)
+		w.schema++
+		for range 24 * 60 {
+			_, _, _ = once(t, w) // all others are published with the new schema
+			aMinute()
+		}
+		if w.last(3) != tombstone {
+			t.Errorf("once something has changed shift 3 ends on %q", w.last(3))
 		}
 	})
 }
@@ -450,6 +535,62 @@ func TestNoTombstonePassesTheLimit(t *testing.T) {
 		}
 		if w.last(5) != tombstone {
 			t.Errorf("shift 5 ends on %q", w.last(5))
+		}
+	})
+}
+
+func TestNobodyIsAskedForAtTheLimit(t *testing.T) {
+	for limit, asks := range map[int]bool{1: false, 2: true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := looking(t, shiftsync.DeletesTombstone, 40)
+			i := &incarnation{world: w, name: "worker"}
+			worker := i.worker()
+			worker.PendingLimit = limit
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- worker.Run(ctx) }()
+			<-time.After(time.Second)
+			w.mu.Lock()
+			w.away = true
+			w.mu.Unlock()
+			w.set(map[int64]string{1: "B", 2: gone})
+			aMinute()
+			aMinute()
+			stop()
+			<-done
+			if asked := len(i.asked) > 0; asked != asks {
+				t.Errorf("with one pending and room for %d: asked for %v", limit, i.asked)
+			}
+		})
+	}
+}
+
+func TestAnotherAccountsShiftIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		w.take(foreign, 3)
+		rep := mustOnce(t, w)
+		if w.last(3) != "A" || rep.LookedUp != 1 || w.missing[3].Last != shiftsync.Unclear {
+			t.Errorf("shift 3 ends on %q, noted as %+v: %+v", w.last(3), w.missing[3], rep.Tally)
+		}
+	})
+}
+
+func TestAConfirmedVersionWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(map[int64]string{1: "A@50", 2: "A@50"})
+		mustOnce(t, w)
+		w.set(map[int64]string{1: "B@40", 2: "B@40"})
+		_, _, _ = once(t, w)
+		worker := (&incarnation{world: w, name: "worker"}).worker()
+		worker.PendingLimit = 1
+		rep, err := worker.RunOnce(t.Context())
+		if !errors.Is(err, shiftsync.ErrPendingLimit) || rep.NotCollected != 1 || rep.Published != 1 {
+			t.Errorf("%v: %+v", err, rep.Tally)
+		}
+		if mustOnce(t, w); w.last(1) != "B@40" || w.last(2) != "B@40" {
+			t.Errorf("shift 1 ends on %q, 2 on %q", w.last(1), w.last(2))
 		}
 	})
 }
@@ -483,7 +624,7 @@ func TestAWishForADeletedShiftEnds(t *testing.T) {
 		w.hidden[4] = true
 		w.want(3, 4)
 		rep := mustOnce(t, w)
-		if w.last(3) != tombstone || len(w.wanted) != 0 || len(rep.Notices) != 2 {
+		if w.last(3) != tombstone || len(w.wanted) != 0 || rep.Gone != 1 || len(rep.Notices) != 1 {
 			t.Errorf("shift 3 ends on %q, wishes left: %v, notices %q", w.last(3), w.wanted, rep.Notices)
 		}
 	})
@@ -556,6 +697,29 @@ func TestAVersionThatIsOlderThanTheKnownOneWaitsForAPass(t *testing.T) {
 			t.Errorf("shift 3 has the records %v", got)
 		}
 	})
+}
+
+func TestGlimpsesOfAnOlderVersionConfirmNothing(t *testing.T) {
+	for claim, noise := range map[string]int{"in the same bytes": 0, "in others": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(map[int64]string{1: "A@10", 2: "A@50"})
+			mustOnce(t, w)
+			w.set(map[int64]string{1: "B@20"})
+			mustOnce(t, w)
+			for range 3 {
+				w.set(map[int64]string{1: "A@10"})
+				_, _, _ = once(t, w)
+				w.set(map[int64]string{1: "B@20"})
+				w.noise += noise
+				mustOnce(t, w)
+				<-time.After(24 * time.Hour)
+			}
+			if got := w.history(1); !slices.Equal(got, []string{"A@10", "B@20"}) || len(w.doubted) != 0 {
+				t.Errorf("the known version comes %s: records %v, doubted %v", claim, got, w.doubted)
+			}
+		})
+	}
 }
 
 func TestASecondSightingInOnePassConfirmsNothing(t *testing.T) {

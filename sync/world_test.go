@@ -74,6 +74,7 @@ const partitions = 2
 type remembered struct {
 	shiftsync.Version
 	offset int64
+	at     time.Time // of its acknowledgement
 }
 
 type message struct {
@@ -813,7 +814,7 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 				}
 				if mark, wanted := i.wanted[s.ID]; !wanted || mark != 0 {
 					delete(i.wanted, s.ID)
-					i.shifts[s.ID] = remembered{s.Version, s.Offset}
+					i.shifts[s.ID] = remembered{s.Version, s.Offset, time.Now()}
 				}
 				delete(i.doubted, s.ID)
 				i.ends[s.Partition] = max(i.ends[s.Partition], s.Offset)
@@ -835,6 +836,7 @@ func (i *incarnation) Lookup(_ context.Context, sightings []shiftsync.Sighting, 
 			if in, ok := i.intents[s.ID]; ok && !i.leaves["no-claim"] {
 				into[n].Pending, into[n].Intended = true, in.Version
 			}
+			_, into[n].Doubted = i.doubted[s.ID]
 			into[n].Aside = i.aside[s.ID]
 		}
 		return nil
@@ -919,6 +921,19 @@ func (i *incarnation) Doubt(_ context.Context, t shiftsync.Term, pass string, do
 	return again, err
 }
 
+func (i *incarnation) Undoubt(_ context.Context, t shiftsync.Term, ids []int64) error {
+	_, err := i.step("undoubt", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			delete(i.doubted, id)
+		}
+		return nil
+	}))
+	return err
+}
+
 func (i *incarnation) RollDue(_ context.Context, t shiftsync.Term, every time.Duration) (due bool, err error) {
 	_, err = i.step("roll due", i.locked(func() error {
 		due = time.Since(i.called) >= every
@@ -945,14 +960,17 @@ func (i *incarnation) RollCalled(_ context.Context, t shiftsync.Term, window shi
 	return err
 }
 
-func (i *incarnation) Absent(_ context.Context, window shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (expected int, err error) {
+func (i *incarnation) Absent(_ context.Context, window shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (census shiftsync.Census, err error) {
 	var absent []shiftsync.Absent
 	_, err = i.step("absent", i.locked(func() error {
 		for _, id := range slices.Sorted(maps.Keys(i.shifts)) {
+			if r := i.shifts[id]; r.Tombstone() && time.Since(r.at) < shiftsync.GuardSpan {
+				census.Ended++
+			}
 			if !i.overlaps(id, window) {
 				continue
 			}
-			expected++
+			census.Expected++
 			if _, stands := i.intents[id]; !seen(id) && !stands {
 				n := i.missing[id]
 				absent = append(absent, shiftsync.Absent{ID: id, Finding: n.Finding, Due: !time.Now().Before(n.next)})
@@ -963,7 +981,7 @@ func (i *incarnation) Absent(_ context.Context, window shiftsync.Window, seen fu
 	for _, a := range absent {
 		tell(a)
 	}
-	return expected, err
+	return census, err
 }
 
 func (i *incarnation) Note(_ context.Context, t shiftsync.Term, notes []shiftsync.Note) error {
@@ -972,7 +990,7 @@ func (i *incarnation) Note(_ context.Context, t shiftsync.Term, notes []shiftsyn
 			return err
 		}
 		for _, n := range notes {
-			if n.Last == shiftsync.Elsewhere {
+			if n.Last == shiftsync.Unasked {
 				delete(i.missing, n.ID)
 				continue
 			}

@@ -226,8 +226,8 @@ func wholeSeconds(w shiftsync.Window) shiftsync.Window {
 }
 
 // ReadOne hands on one shift, wherever it lies in time. That the API knows no such shift is shiftsync.ErrNoShift, and
-// that it refuses this one for another reason, or does not say why, shiftsync.ErrNotShown. After other trouble no single
-// shift is asked for, for a while; windows are.
+// that it refuses this one for another reason, or does not say why, shiftsync.ErrNotShown. It makes one attempt; after
+// other trouble, such as a server that fails or is silent, no single shift is asked for, for a while; windows are.
 func (c *Client) ReadOne(ctx context.Context, id int64, add func(id int64, hash uint64, raw []byte) error) error {
 	err := c.read(ctx, question{id: id}, add)
 	var said *StatusError
@@ -246,6 +246,12 @@ func (c *Client) ReadOne(ctx context.Context, id int64, add func(id int64, hash 
 // can go with it: a proxy has a 404 too, and so has an API that is being rolled out.
 func (e *StatusError) noShift() bool {
 	return e.Code == codeNoShift && (e.Status == http.StatusNotFound || e.Status == http.StatusGone)
+}
+
+// aboutOne tells whether an error is the API's word on one shift alone.
+func aboutOne(err error) bool {
+	var said *StatusError
+	return errors.As(err, &said) && (said.noShift() || said.aboutOne())
 }
 
 // aboutOne tells whether the API has refused one shift for what it is. A gateway's page says nothing of it.

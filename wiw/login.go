@@ -151,10 +151,15 @@ func (l *Login) logInAgain(ctx context.Context) {
 }
 
 // tryOnce is persist for those who can wait.
-func tryOnce(_ context.Context, name string, attempt func() *failure) (*failure, error) {
+func tryOnce(ctx context.Context, name string, attempt func() *failure) (*failure, error) {
 	f := attempt()
-	if f == nil {
+	switch {
+	case f == nil:
 		return nil, nil
+	case f.verdict == stopped:
+		return f, f.err
+	case ctx.Err() != nil:
+		return &failure{verdict: stopped}, fmt.Errorf("%s: %w", name, context.Cause(ctx))
 	}
 	return f, fmt.Errorf("%s: %w", name, f.err)
 }

@@ -1,10 +1,12 @@
 package wiw_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
 	"github.com/slotsync/slotsync/wiw"
@@ -105,6 +107,74 @@ func TestTroubleWithOneShiftDoesNotStopTheWindow(t *testing.T) {
 			}
 			if _, _, err := readOne(t, client, 2); err == nil || singles != asked {
 				t.Errorf("the next one was asked for at once: %v", err)
+			}
+		})
+	}
+}
+
+// A pass waits for each single shift, and would wait long for each of many.
+func TestAServerThatFailsIsAskedForOneShiftOnce(t *testing.T) {
+	for claim, fault := range map[string]wiwtest.Fault{
+		"it is silent":          wiwtest.Hang(),
+		"it fails":              wiwtest.Status(http.StatusInternalServerError, `{}`),
+		"its gateway fails":     wiwtest.HTML(http.StatusBadGateway),
+		"its gateway knows not": wiwtest.HTML(http.StatusNotFound),
+		"it talks nonsense":     wiwtest.Body(`{"shifts":`),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			answer := func(w http.ResponseWriter, r *http.Request) { asked++; fault(w, r, nil) }
+			client := newClient(t, http.HandlerFunc(answer), wiw.Config{Timeout: 5 * time.Second})
+			began := time.Now()
+			for id := range int64(3) {
+				if _, _, err := readOne(t, client, id+1); err == nil || errors.Is(err, shiftsync.ErrNotShown) {
+					t.Errorf("%s: shift %d: %v", claim, id+1, err)
+				}
+			}
+			if took := time.Since(began); asked != 1 || took > 6*time.Second {
+				t.Errorf("%s: three shifts took %d requests and %s", claim, asked, took)
+			}
+			<-time.After(31 * time.Second)
+			if _, _, err := readOne(t, client, 1); err == nil || asked != 2 {
+				t.Errorf("%s: half a minute later: %d requests in all, %v", claim, asked, err)
+			}
+		})
+	}
+}
+
+func TestAStopIsNoTroubleOfTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		hang := wiwtest.Hang()
+		client := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; hang(w, r, nil) }), wiw.Config{})
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			err := client.ReadOne(ctx, 1, func(int64, uint64, []byte) error { return nil })
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if asked != 2 {
+			t.Errorf("asked %d times, want 2", asked)
+		}
+	})
+}
+
+func TestAWordOnOneShiftHoldsNoOtherBack(t *testing.T) {
+	for _, fault := range []wiwtest.Fault{
+		wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":4005}`),
+		wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			answer := func(w http.ResponseWriter, r *http.Request) { asked++; fault(w, r, nil) }
+			client := newClient(t, http.HandlerFunc(answer), wiw.Config{})
+			for id := range int64(3) {
+				_, _, _ = readOne(t, client, id+1)
+			}
+			if asked != 3 {
+				t.Errorf("asked for three, %d requests", asked)
 			}
 		})
 	}

@@ -43,15 +43,15 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 	if err := c.hold.check(token); err != nil {
 		return fmt.Errorf("%s: %w", c.name(q), err)
 	}
-	hold := &c.hold
-	if q.id != 0 { // trouble with one shift is no reason to leave the window alone
-		hold = &c.holdOne
+	hold, try := &c.hold, persist
+	if q.id != 0 { // trouble with one shift is no reason to leave the window alone, or to keep its pass waiting
+		hold, try = &c.holdOne, tryOnce
 		if err := hold.check(token); err != nil {
 			return fmt.Errorf("%s: %w", c.name(q), err)
 		}
 	}
 	renewed := false
-	f, err := persist(ctx, c.name(q), func() *failure {
+	f, err := try(ctx, c.name(q), func() *failure {
 		f := c.attempt(ctx, token, q, add)
 		if f == nil || f.verdict != refused || renewed || ctx.Err() != nil {
 			return f
@@ -68,11 +68,11 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 		return c.attempt(ctx, token, q, add)
 	})
 	switch {
-	case f == nil:
+	case f == nil, q.id != 0 && aboutOne(err):
 		hold.end()
 	case f.verdict == refused:
 		hold.begin(f, token)
-	case f.wantsRest():
+	case f.wantsRest(), q.id != 0 && f.verdict != stopped: // the next shift would only wait as long
 		hold.begin(f, "")
 	}
 	return err

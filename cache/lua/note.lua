@@ -1,4 +1,4 @@
--- KEYS lease, missing. ARGV token, claim, then of each shift: id, note without its time or '' for none, seconds until it
+-- KEYS lease, missing (or doubted, to drop only). ARGV token, claim, then of each shift: id, note without its time or '' for none, seconds until it
 -- is to be asked for again.
 local ids, notes = {}, {}
 for i = 3, #ARGV, 3 do

@@ -89,6 +89,11 @@ func (s watchedStore) Doubt(ctx context.Context, term shiftsync.Term, pass strin
 	return again, end(err)
 }
 
+func (s watchedStore) Undoubt(ctx context.Context, term shiftsync.Term, ids []int64) error {
+	end := s.begin(atRedis, stepDoubt, len(ids))
+	return end(s.Store.Undoubt(ctx, term, ids))
+}
+
 func (s watchedStore) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (int, error) {
 	end := s.begin(atRedis, stepSweep, 0)
 	dropped, err := s.Store.Sweep(ctx, term, keep)
@@ -106,10 +111,10 @@ func (s watchedStore) RollCalled(ctx context.Context, term shiftsync.Term, w shi
 	return end(s.Store.RollCalled(ctx, term, w, seen))
 }
 
-func (s watchedStore) Absent(ctx context.Context, w shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (int, error) {
+func (s watchedStore) Absent(ctx context.Context, w shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (shiftsync.Census, error) {
 	end := s.begin(atRedis, stepRoll, 0)
-	expected, err := s.Store.Absent(ctx, w, seen, tell)
-	return expected, end(err)
+	census, err := s.Store.Absent(ctx, w, seen, tell)
+	return census, end(err)
 }
 
 func (s watchedStore) Note(ctx context.Context, term shiftsync.Term, notes []shiftsync.Note) error {
