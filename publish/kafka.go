@@ -124,6 +124,7 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 		MetadataTopics: []string{topic}, // else the metadata of every topic is fetched each time
 		ClientID:       o.ClientID,
 	}
+	d.rest = transport.CloseIdleConnections // and those in use after their answer
 	return &Kafka{
 		brokers:   slices.Clone(brokers),
 		topic:     topic,

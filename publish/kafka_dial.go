@@ -28,11 +28,13 @@ type dialer struct {
 	connect  func(ctx context.Context, network, address string) (net.Conn, error)
 	login    *Login // nil: none
 	clientID string
+	rest     func() // ends what the transport has open, after the answer to what is under way
 
 	mu     sync.Mutex // guards what follows
 	open   map[*openConn]struct{}
 	closed bool
 	failed map[string]error // why an address was not reached the last time
+	barred map[string]error // what somebody has to mend about an address, found since the last question
 }
 
 func newDialer(o *KafkaOptions) *dialer {
@@ -40,7 +42,8 @@ func newDialer(o *KafkaOptions) *dialer {
 	if connect == nil {
 		connect = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	return &dialer{connect: connect, login: o.Login, clientID: o.ClientID, open: make(map[*openConn]struct{}), failed: make(map[string]error)}
+	return &dialer{connect: connect, login: o.Login, clientID: o.ClientID, open: make(map[*openConn]struct{}),
+		failed: make(map[string]error), barred: make(map[string]error)}
 }
 
 // timeout is the longest that dial may take.
@@ -51,8 +54,15 @@ func (d *dialer) timeout() time.Duration {
 	return dialTimeout
 }
 
-// dial returns a connection over which requests can be sent.
+// dial returns a connection over which requests can be sent. It knocks once a question where somebody has to mend
+// something: the library comes by on its own every second or two.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d.mu.Lock()
+	known := d.barred[address]
+	d.mu.Unlock()
+	if known != nil {
+		return nil, known
+	}
 	conn, err := d.logIn(ctx, network, address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,7 +70,17 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		d.failed[address] = err
 	}
+	if mustBeMended(err) {
+		d.barred[address] = err
+	}
 	return conn, err
+}
+
+// asked is told of each question of our own, with which every address is worth another try.
+func (d *dialer) asked() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.barred)
 }
 
 // trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
@@ -102,6 +122,7 @@ func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, 
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		conn.retires = time.Now().Add(useOf(lasts))
+		conn.end = time.AfterFunc(useOf(lasts), d.retire) // while nobody asks for anything, too
 	}
 	return conn, nil
 }
@@ -121,14 +142,21 @@ func (d *dialer) keep(conn *openConn) error {
 	return nil
 }
 
-// retire tells whether a connection has come to the end of its use, and takes none that is open now for another one.
-func (d *dialer) retire() bool {
+// retire has the transport replace its connections if one of them has come to the end of its use. None that is open now
+// is taken for another one that has.
+func (d *dialer) retire() {
+	if d.due() {
+		d.rest()
+	}
+}
+
+func (d *dialer) due() bool {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	due := false
 	for c := range d.open {
-		due = due || !c.retires.IsZero() && now.After(c.retires)
+		due = due || !c.retires.IsZero() && !now.Before(c.retires)
 	}
 	if due {
 		for c := range d.open {
@@ -143,14 +171,14 @@ func (d *dialer) close() {
 	defer d.mu.Unlock()
 	d.closed = true
 	for c := range d.open {
+		c.stopTimer()
 		_ = c.Conn.Close() // there is nothing left to be read or written
 	}
 	clear(d.open)
 }
 
 // sessions hands requests to the transport, and has it replace its connections before the sessions in which they are
-// logged in end: a broker cuts one that is used for longer. It also keeps the transport, which looks for news of the
-// cluster every second, from knocking on and on with what was refused.
+// logged in end: a broker cuts one that is used for longer. What was refused is not asked for again before the next one.
 type sessions struct {
 	transport *kafka.Transport
 	dialer    *dialer
@@ -158,9 +186,8 @@ type sessions struct {
 
 // RoundTrip implements kafka.RoundTripper.
 func (s sessions) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
-	if s.dialer.retire() {
-		s.transport.CloseIdleConnections() // and those in use after their answer
-	}
+	s.dialer.retire() // a timer may be late, after a pause of the whole process
+	s.dialer.asked()
 	res, err := s.transport.RoundTrip(ctx, addr, req)
 	if mustBeMended(err) {
 		s.transport.CloseIdleConnections()
@@ -174,7 +201,8 @@ const maxFrame = 256 << 20
 type openConn struct {
 	net.Conn
 	dialer  *dialer
-	retires time.Time // when to replace it; zero: never. The dialer's mu guards it
+	retires time.Time   // when to replace it; zero: never. The dialer's mu guards it
+	end     *time.Timer // for that time; nil: none. The dialer's mu guards it
 
 	head     [4]byte // of a frame: its length
 	n        int     // how many bytes of it came
@@ -262,8 +290,15 @@ func (c *openConn) look(p []byte) error {
 func (c *openConn) Close() error {
 	c.dialer.mu.Lock()
 	delete(c.dialer.open, c)
+	c.stopTimer()
 	c.dialer.mu.Unlock()
 	return c.Conn.Close()
+}
+
+func (c *openConn) stopTimer() {
+	if c.end != nil {
+		c.end.Stop()
+	}
 }
 
 // mustBeMended tells of an error in connecting that another try would meet again.
