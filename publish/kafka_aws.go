@@ -68,6 +68,7 @@ func awsRegion(set, host string) string {
 type awsCredentials struct {
 	mu     sync.Mutex // guards what follows
 	from   aws.CredentialsProvider
+	kept   bool // from has served before
 	region string
 }
 
@@ -75,7 +76,8 @@ type awsCredentials struct {
 func (a *awsCredentials) get(ctx context.Context, region string) (from aws.CredentialsProvider, where string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.from == nil {
+	a.kept = a.from != nil
+	if !a.kept {
 		// To exchange a web identity for credentials takes a region, too.
 		c, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
 		if err != nil {
@@ -90,8 +92,9 @@ func (a *awsCredentials) get(ctx context.Context, region string) (from aws.Crede
 }
 
 // forget has the next login look for credentials again, in the files too.
-func (a *awsCredentials) forget() {
+func (a *awsCredentials) forget() (kept bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.from = nil
+	return a.kept
 }

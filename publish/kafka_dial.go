@@ -98,6 +98,11 @@ func (d *dialer) trouble() error {
 
 // logIn connects, and logs in. The library would log in too, but it passes over how long that lasts.
 func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.login != nil {
+		if err := d.login.held(); err != nil {
+			return nil, err
+		}
+	}
 	c, err := d.connect(ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -402,10 +402,14 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestARefusedTokenIsNotUsedAgain(t *testing.T) {
 	t.Parallel()
 	c, told := bearers(t, func(message string) bool { return strings.Contains(message, "token-1\x01") })
-	login := publish.OAuthLogin(publish.OAuth{TokenURL: tokenServer(t, nil).URL, ClientID: "id", Secret: always("hush-hush")})
+	var secret atomic.Value
+	secret.Store("hush-hush")
+	now := func() string { return secret.Load().(string) }
+	login := publish.OAuthLogin(publish.OAuth{TokenURL: tokenServer(t, now).URL, ClientID: "id", Secret: func() (string, error) { return now(), nil }})
 	k := loggedIn(t, c, login, publish.KafkaOptions{})
 	_, err := k.ClusterID(t.Context())
 	wantSaid(t, err, "refused the login with OAUTHBEARER", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL")
+	secret.Store("hush-two") // of another client, since the refusal of this one holds for a while
 	if _, err := k.ClusterID(t.Context()); err != nil {
 		t.Errorf("the next login: %v, having told %q", err, told())
 	}
