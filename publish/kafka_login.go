@@ -38,16 +38,18 @@ type Login struct {
 
 // PasswordLogin logs in with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. The password is asked for with each connection.
 func PasswordLogin(mechanism, user string, password func() (string, error)) (*Login, error) {
+	bounded := func(algorithm scram.Algorithm) func(user, password string) (sasl.Mechanism, error) {
+		return func(user, password string) (sasl.Mechanism, error) {
+			m, err := scram.Mechanism(algorithm, user, password)
+			return boundedSCRAM{m}, err
+		}
+	}
 	create, known := map[string]func(user, password string) (sasl.Mechanism, error){
 		"PLAIN": func(user, password string) (sasl.Mechanism, error) {
 			return plain.Mechanism{Username: user, Password: password}, nil
 		},
-		"SCRAM-SHA-256": func(user, password string) (sasl.Mechanism, error) {
-			return scram.Mechanism(scram.SHA256, user, password)
-		},
-		"SCRAM-SHA-512": func(user, password string) (sasl.Mechanism, error) {
-			return scram.Mechanism(scram.SHA512, user, password)
-		},
+		"SCRAM-SHA-256": bounded(scram.SHA256),
+		"SCRAM-SHA-512": bounded(scram.SHA512),
 	}[mechanism]
 	if !known {
 		return nil, fmt.Errorf("mechanism %q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", mechanism)
@@ -133,6 +135,9 @@ func (l *Login) in(ctx context.Context, c *protocol.Conn, address string) (time.
 		}
 		lasts = time.Duration(max(res.SessionLifetimeMs, 0)) * time.Millisecond
 		done, message, err = exchange.Next(ctx, res.AuthBytes)
+	}
+	if errors.Is(err, errTooManyRounds) {
+		return 0, &loginError{fmt.Sprintf("login with %s: %s", l.mechanism, err), err, false}
 	}
 	if err != nil {
 		// The broker took part to the end and does not know the password either: SCRAM proves both sides to each other.
