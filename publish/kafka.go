@@ -148,8 +148,8 @@ func (k *Kafka) Close() error {
 // begun. Both come back with the next call of another method. What is under way is not disturbed.
 func (k *Kafka) Rest() { k.transport.CloseIdleConnections() }
 
-// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer than 5 s, and
-// rests then: who asks may have to stand by for long.
+// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer
+// than 5 s, or 8 s with a login, and rests then: who asks may have to stand by for long.
 func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
 	defer k.Rest()
 	meta, err := ask(ctx, k.lookLimit(), "kafka: cluster id", k.metadata)
@@ -160,12 +160,18 @@ func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
 }
 
 // Topic returns the log ends of the topic's partitions and, if the right to describe its settings is there, the
-// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so, and takes no longer than 5 s.
+// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so, and takes no longer than 5 s, or 8 s
+// with a login.
 func (k *Kafka) Topic(ctx context.Context) (shiftsync.Topic, error) {
 	return ask(ctx, k.lookLimit(), "kafka: topic "+k.topic, k.look)
 }
 
-func (k *Kafka) lookLimit() time.Duration { return min(lookLimit, k.options.Limit) }
+func (k *Kafka) lookLimit() time.Duration {
+	if k.options.Login != nil {
+		return min(loginLimit, k.options.Limit)
+	}
+	return min(lookLimit, k.options.Limit)
+}
 
 // layout is what publishing has to know of the topic. It is what Topic last told, not the newest: the partition count
 // is only used after those who compare it with the remembered one have seen it.
@@ -242,6 +248,9 @@ func (k *Kafka) adviseBrokers(err error) error {
 	var login *loginError
 	if errors.As(err, &code) || errors.As(err, &login) || mustBeMended(err) || errors.Is(err, context.Canceled) {
 		return err
+	}
+	if told := k.dialer.noLogin(k.brokers); told != nil {
+		return told
 	}
 	return fmt.Errorf("%w; is KAFKA_BROKERS (%s) right, and are they up?", err, k.client.Addr)
 }

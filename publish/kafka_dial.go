@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 )
 
-// dialTimeout bounds all that it takes to get a connection: dialing, TLS, versions, login. A token from elsewhere comes
-// on top.
-const dialTimeout = 3 * time.Second
+const (
+	// dialTimeout bounds all that it takes to get a connection without a login: dialing, TLS, versions.
+	dialTimeout = 3 * time.Second
+	// loginPatience bounds the login. Brokers may hold back a refusal for some seconds (connection.failed.authentication.delay.ms).
+	loginPatience = 4500 * time.Millisecond
+)
 
 // dialer makes all connections to brokers, and logs in over them. It remembers those that are open, so that Close need
 // not wait for brokers that do not answer.
@@ -33,8 +35,8 @@ type dialer struct {
 	mu     sync.Mutex // guards what follows
 	open   map[*openConn]struct{}
 	closed bool
-	failed map[string]error // why an address was not reached the last time
-	barred map[string]error // what somebody has to mend about an address, found since the last question
+	failed map[string]failure // why an address was not reached the last time
+	barred map[string]error   // what somebody has to mend about an address, found since the last question
 }
 
 func newDialer(o *KafkaOptions) *dialer {
@@ -43,13 +45,13 @@ func newDialer(o *KafkaOptions) *dialer {
 		connect = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	return &dialer{connect: connect, login: o.Login, clientID: o.ClientID, open: make(map[*openConn]struct{}),
-		failed: make(map[string]error), barred: make(map[string]error)}
+		failed: make(map[string]failure), barred: make(map[string]error)}
 }
 
 // timeout is the longest that dial may take.
 func (d *dialer) timeout() time.Duration {
 	if d.login != nil {
-		return dialTimeout + d.login.patience
+		return dialTimeout + d.login.patience + loginPatience
 	}
 	return dialTimeout
 }
@@ -68,7 +70,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	defer d.mu.Unlock()
 	delete(d.failed, address)
 	if err != nil {
-		d.failed[address] = err
+		d.failed[address] = failure{err, time.Now()}
 	}
 	if mustBeMended(err) {
 		d.barred[address] = err
@@ -83,14 +85,33 @@ func (d *dialer) asked() {
 	clear(d.barred)
 }
 
+type failure struct {
+	err error
+	at  time.Time
+}
+
 // trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
 // more than that they failed.
 func (d *dialer) trouble() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, address := range slices.Sorted(maps.Keys(d.failed)) {
-		if err := d.failed[address]; mustBeMended(err) {
+		if err := d.failed[address].err; mustBeMended(err) {
 			return brief(err)
+		}
+	}
+	return nil
+}
+
+// noLogin returns why there was no login at one of the addresses lately, or nil. The library goes on to the next address,
+// and there may not be the time for all of them.
+func (d *dialer) noLogin(addresses []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, address := range addresses {
+		var login *loginError
+		if last := d.failed[address]; time.Since(last.at) < loginLimit && errors.As(last.err, &login) {
+			return login
 		}
 	}
 	return nil
@@ -98,12 +119,16 @@ func (d *dialer) trouble() error {
 
 // logIn connects, and logs in. The library would log in too, but it passes over how long that lasts.
 func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, error) {
+	opening := ctx
 	if d.login != nil {
 		if err := d.login.held(); err != nil {
 			return nil, err
 		}
+		var cancel context.CancelFunc
+		opening, cancel = context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
 	}
-	c, err := d.connect(ctx, network, address)
+	c, err := d.connect(opening, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +139,7 @@ func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, 
 	if d.login == nil {
 		return conn, nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	lasts, err := d.login.in(ctx, protocol.NewConn(conn, d.clientID), address)
-	if !stop() {
-		err = ctx.Err() // behind what the connection makes of it
-	}
+	lasts, err := d.login.in(ctx, opening, conn, d.clientID, address)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -130,6 +151,16 @@ func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, 
 		conn.end = time.AfterFunc(useOf(lasts), d.retire) // while nobody asks for anything, too
 	}
 	return conn, nil
+}
+
+// bounded does what reads and writes a connection, which ends with ctx.
+func bounded(ctx context.Context, c net.Conn, do func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	err := do()
+	if !stop() {
+		return ctx.Err() // behind what the connection makes of it
+	}
+	return err
 }
 
 // useOf is how much of a session is used. A request that begins at its end has to come to the broker before the

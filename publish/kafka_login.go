@@ -38,7 +38,7 @@ type Login struct {
 
 // PasswordLogin logs in with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. The password is asked for with each connection.
 func PasswordLogin(mechanism, user string, password func() (string, error)) (*Login, error) {
-	bounded := func(algorithm scram.Algorithm) func(user, password string) (sasl.Mechanism, error) {
+	limited := func(algorithm scram.Algorithm) func(user, password string) (sasl.Mechanism, error) {
 		return func(user, password string) (sasl.Mechanism, error) {
 			m, err := scram.Mechanism(algorithm, user, password)
 			return boundedSCRAM{m}, err
@@ -48,8 +48,8 @@ func PasswordLogin(mechanism, user string, password func() (string, error)) (*Lo
 		"PLAIN": func(user, password string) (sasl.Mechanism, error) {
 			return plain.Mechanism{Username: user, Password: password}, nil
 		},
-		"SCRAM-SHA-256": bounded(scram.SHA256),
-		"SCRAM-SHA-512": bounded(scram.SHA512),
+		"SCRAM-SHA-256": limited(scram.SHA256),
+		"SCRAM-SHA-512": limited(scram.SHA512),
 	}[mechanism]
 	if !known {
 		return nil, fmt.Errorf("mechanism %q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", mechanism)
@@ -99,22 +99,44 @@ func (l *Login) shown() (string, error) {
 }
 
 // in logs in over a connection on which nothing was said yet, and returns for how long that lasts; 0: without end.
-func (l *Login) in(ctx context.Context, c *protocol.Conn, address string) (time.Duration, error) {
+// Until the broker has greeted, opening bounds it: it need not be one.
+func (l *Login) in(ctx, opening context.Context, conn net.Conn, clientID, address string) (lasts time.Duration, err error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return 0, fmt.Errorf("address %q: %w", address, err)
 	}
-	if _, err := greet(c); err != nil {
+	c := protocol.NewConn(conn, clientID)
+	if err := bounded(opening, conn, func() error { _, err := greet(c); return err }); err != nil {
 		return 0, err
 	}
 	if err := l.held(); err != nil { // by a login that was under way when this one began
 		return 0, err
 	}
 	secret, _ := l.shown() // that start will meet again, or a newer one, for which a hold is no obstacle
-	mechanism, err := l.start(ctx, host)
+	mechanism, err := l.prepare(ctx, host)
 	if err != nil {
 		return 0, l.failed(secret, err)
 	}
+	within, cancel := context.WithTimeout(ctx, loginPatience)
+	defer cancel()
+	err = bounded(within, conn, func() error { lasts, err = l.talk(within, c, mechanism, secret); return err })
+	if errors.Is(err, context.DeadlineExceeded) {
+		return 0, &loginError{fmt.Sprintf("login with %s: no answer of the broker within %s", l.mechanism, loginPatience), nil, true}
+	}
+	return lasts, err
+}
+
+func (l *Login) prepare(ctx context.Context, host string) (sasl.Mechanism, error) {
+	if l.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.patience)
+		defer cancel()
+	}
+	return l.start(ctx, host)
+}
+
+// talk is what is said once it is known what to say.
+func (l *Login) talk(ctx context.Context, c *protocol.Conn, mechanism sasl.Mechanism, secret string) (time.Duration, error) {
 	m, err := c.RoundTrip(&saslhandshake.Request{Mechanism: mechanism.Name()})
 	if err != nil {
 		return 0, l.hungUp(err)

@@ -27,7 +27,7 @@ type OAuth struct {
 }
 
 // tokenPatience is how long a login waits for a token from elsewhere, beside what the broker takes.
-const tokenPatience = 7 * time.Second
+const tokenPatience = 2500 * time.Millisecond
 
 // OAuthLogin logs in with OAUTHBEARER.
 func OAuthLogin(o OAuth) *Login {
@@ -140,6 +140,8 @@ func (o OAuth) explain(err error) error {
 			return fmt.Errorf("%s gives no token: %w (%s)", o.where(), errUnavailable, status)
 		}
 		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status))
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer of %s within %s: %w", o.where(), tokenPatience, context.DeadlineExceeded)
 	case errors.As(err, &network):
 		return fmt.Errorf("%s: %w", o.where(), network.Err)
 	}
