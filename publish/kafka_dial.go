@@ -7,9 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"maps"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -91,11 +89,11 @@ type failure struct {
 }
 
 // trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
-// more than that they failed.
-func (d *dialer) trouble() error {
+// more than that they failed. Other addresses may be of brokers that there are not any more.
+func (d *dialer) trouble(addresses ...string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, address := range slices.Sorted(maps.Keys(d.failed)) {
+	for _, address := range addresses {
 		if err := d.failed[address].err; mustBeMended(err) {
 			return brief(err)
 		}
