@@ -44,6 +44,13 @@ func TestNoErrorOfALoginQuotesASecret(t *testing.T) {
 		}, "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL"},
 		{"the broker's words", func(t *testing.T) *publish.Login { return annsLogin(t, "PLAIN", always("hush-hush")) }, "refused the login with PLAIN"},
 		{"a password that SCRAM does not take", func(t *testing.T) *publish.Login { return annsLogin(t, "SCRAM-SHA-256", always("hush-\x07hush")) }, "has a character that SCRAM does not take"},
+		{"a user that SCRAM does not take", func(t *testing.T) *publish.Login {
+			login, err := publish.PasswordLogin("SCRAM-SHA-256", "hush-\x07hush", always("hush-hush"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return login
+		}, "has a character that SCRAM does not take"},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			t.Parallel()
