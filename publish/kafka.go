@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,6 +126,7 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 		MetadataTopics: []string{topic}, // else the metadata of every topic is fetched each time
 		ClientID:       o.ClientID,
 	}
+	d.rest = transport.CloseIdleConnections // and those in use after their answer
 	return &Kafka{
 		brokers:   slices.Clone(brokers),
 		topic:     topic,
@@ -147,8 +150,8 @@ func (k *Kafka) Close() error {
 // begun. Both come back with the next call of another method. What is under way is not disturbed.
 func (k *Kafka) Rest() { k.transport.CloseIdleConnections() }
 
-// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer than 5 s, and
-// rests then: who asks may have to stand by for long.
+// ClusterID returns the id of the Kafka cluster, which is part of a destination's name. It takes no longer
+// than 5 s, or 8 s with a login, and rests then: who asks may have to stand by for long.
 func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
 	defer k.Rest()
 	meta, err := ask(ctx, k.lookLimit(), "kafka: cluster id", k.metadata)
@@ -159,12 +162,18 @@ func (k *Kafka) ClusterID(ctx context.Context) (string, error) {
 }
 
 // Topic returns the log ends of the topic's partitions and, if the right to describe its settings is there, the
-// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so, and takes no longer than 5 s.
+// largest record that it takes. It is ErrNoTopic or ErrOtherCluster when that is so, and takes no longer than 5 s, or 8 s
+// with a login.
 func (k *Kafka) Topic(ctx context.Context) (shiftsync.Topic, error) {
 	return ask(ctx, k.lookLimit(), "kafka: topic "+k.topic, k.look)
 }
 
-func (k *Kafka) lookLimit() time.Duration { return min(lookLimit, k.options.Limit) }
+func (k *Kafka) lookLimit() time.Duration {
+	if k.options.Login != nil {
+		return min(loginLimit, k.options.Limit)
+	}
+	return min(lookLimit, k.options.Limit)
+}
 
 // layout is what publishing has to know of the topic. It is what Topic last told, not the newest: the partition count
 // is only used after those who compare it with the remembered one have seen it.
@@ -242,6 +251,9 @@ func (k *Kafka) adviseBrokers(err error) error {
 	if errors.As(err, &code) || errors.As(err, &login) || mustBeMended(err) || errors.Is(err, context.Canceled) {
 		return err
 	}
+	if told := k.dialer.noLogin(k.brokers); told != nil {
+		return told
+	}
 	return fmt.Errorf("%w; is KAFKA_BROKERS (%s) right, and are they up?", err, k.client.Addr)
 }
 
@@ -262,13 +274,13 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 	}
 	res, err := k.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{k.topic: asked}})
 	if err != nil {
-		return fmt.Errorf("log ends: %w", adviseAdvertised(brief(err)))
+		return k.endless(ctx, partitions, err)
 	}
 	for _, p := range res.Topics[k.topic] {
 		switch {
 		case errors.Is(p.Error, kafka.Unknown): // which a broker may say, and the library makes of a connection that broke
-			leader := k.leader(ctx, p.Partition)
-			if trouble := k.dialer.trouble(); trouble != nil {
+			leader, trouble := k.leader(ctx, p.Partition)
+			if trouble != nil {
 				return fmt.Errorf("log end of partition %d at %s: %w", p.Partition, leader, trouble)
 			}
 			return fmt.Errorf("log end of partition %d: %s did not answer, or with an error that its log tells more of: %w", p.Partition, leader, kafka.Unknown)
@@ -278,6 +290,22 @@ func (k *Kafka) ends(ctx context.Context, partitions []int, into map[int]int64) 
 		into[p.Partition] = p.LastOffset
 	}
 	return nil
+}
+
+// endless says why there are no log ends at all, and of which broker that is known.
+func (k *Kafka) endless(ctx context.Context, partitions []int, err error) error {
+	asked := make(map[string]bool)
+	for _, p := range partitions {
+		leader, trouble := k.leader(ctx, p)
+		if trouble != nil {
+			return fmt.Errorf("log end of partition %d at %s: %w", p, leader, trouble)
+		}
+		asked[leader] = true
+		if leader == unknownBroker {
+			break // and so are the others
+		}
+	}
+	return fmt.Errorf("log ends at %s: %w", strings.Join(slices.Sorted(maps.Keys(asked)), ", "), adviseAdvertised(brief(err)))
 }
 
 // maxMessageBytes is the topic's setting for the largest batch, and so for the largest record.
@@ -319,21 +347,25 @@ func untold(err error) error {
 	return err
 }
 
-// leader names the broker that a partition's records go to, for error texts.
-func (k *Kafka) leader(ctx context.Context, partition int) string {
+const unknownBroker = "an unknown broker"
+
+// leader names the broker that a partition's records go to, for error texts, and returns what somebody has to mend about
+// the way there, or nil.
+func (k *Kafka) leader(ctx context.Context, partition int) (name string, trouble error) {
 	// This answer is at hand, except when no broker was ever reached.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 100*time.Millisecond)
 	defer cancel()
 	meta, err := k.metadata(ctx)
 	if err != nil {
-		return "an unknown broker"
+		return unknownBroker, k.dialer.trouble(k.brokers...)
 	}
 	for _, t := range meta.Topics {
 		for _, p := range t.Partitions {
 			if p.ID == partition && p.Leader.Host != "" {
-				return net.JoinHostPort(p.Leader.Host, strconv.Itoa(p.Leader.Port))
+				at := net.JoinHostPort(p.Leader.Host, strconv.Itoa(p.Leader.Port))
+				return at, k.dialer.trouble(at)
 			}
 		}
 	}
-	return "no broker, since it has no leader"
+	return "no broker, since it has no leader", nil
 }

@@ -15,6 +15,10 @@ import (
 // away; to wait for one that restarts is worth it only with a batch in hand.
 const lookLimit = 5 * time.Second
 
+// loginLimit takes its place where there is a login: a broker that is slow to refuse one has to be heard, else nobody
+// knows what to look at.
+const loginLimit = 8 * time.Second
+
 // ask repeats a question that may be repeated, until it is answered, cannot be, or the limit is reached. Sending
 // records is another matter and not done with it.
 func ask[T any](ctx context.Context, limit time.Duration, what string, do func(context.Context) (T, error)) (T, error) {

@@ -11,6 +11,9 @@ import (
 	"github.com/aws/aws-msk-iam-sasl-signer-go/signer"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/logging"
 	"github.com/segmentio/kafka-go/sasl"
 )
 
@@ -24,7 +27,7 @@ func AWSLogin(region string) *Login {
 	a := &awsCredentials{}
 	return &Login{
 		mechanism: "AWS_MSK_IAM",
-		look:      "may this IAM identity call kafka-cluster:Connect on the cluster, and is the region right (KAFKA_AWS_REGION)?",
+		look:      "may this IAM identity call kafka-cluster:Connect on the cluster, are the region (KAFKA_AWS_REGION) and this machine's clock right?",
 		patience:  tokenPatience,
 		start: func(ctx context.Context, host string) (sasl.Mechanism, error) {
 			from, where, err := a.get(ctx, awsRegion(region, host))
@@ -68,6 +71,7 @@ func awsRegion(set, host string) string {
 type awsCredentials struct {
 	mu     sync.Mutex // guards what follows
 	from   aws.CredentialsProvider
+	kept   bool // from has served before
 	region string
 }
 
@@ -75,9 +79,10 @@ type awsCredentials struct {
 func (a *awsCredentials) get(ctx context.Context, region string) (from aws.CredentialsProvider, where string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.from == nil {
+	a.kept = a.from != nil
+	if !a.kept {
 		// To exchange a web identity for credentials takes a region, too.
-		c, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+		c, err := loadAWS(ctx, region)
 		if err != nil {
 			return nil, "", fmt.Errorf("the AWS settings of this process: %w", err)
 		}
@@ -89,9 +94,26 @@ func (a *awsCredentials) get(ctx context.Context, region string) (from aws.Crede
 	return a.from, cmp.Or(region, a.region), nil
 }
 
+// loadAWS reads the AWS settings of this process. The metadata service of an instance is asked with a session token only:
+// the older way hands credentials to whoever gets this process to send a plain request there.
+func loadAWS(ctx context.Context, region string) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithRegion(region),
+		config.WithLogger(logging.Nop{}), // else it writes past our own log; what matters comes back as an error
+	}
+	where, err := config.LoadDefaultConfig(ctx, append(options, config.WithCredentialsProvider(aws.AnonymousCredentials{}))...)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	instance := imds.NewFromConfig(where, func(o *imds.Options) { o.EnableFallback = aws.FalseTernary })
+	return config.LoadDefaultConfig(ctx, append(options,
+		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = instance }))...)
+}
+
 // forget has the next login look for credentials again, in the files too.
-func (a *awsCredentials) forget() {
+func (a *awsCredentials) forget() (kept bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.from = nil
+	return a.kept
 }

@@ -34,6 +34,7 @@ func (c *brokerConn) highest(api protocol.ApiKey) int {
 
 // connect makes a connection like those of the transport, and asks for the broker's versions.
 func (k *Kafka) connect(ctx context.Context, address string) (*brokerConn, error) {
+	k.dialer.asked()
 	raw, err := k.dialer.dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, err

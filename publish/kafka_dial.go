@@ -7,20 +7,20 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"maps"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 )
 
-// dialTimeout bounds all that it takes to get a connection: dialing, TLS, versions, login. A token from elsewhere comes
-// on top.
-const dialTimeout = 3 * time.Second
+const (
+	// dialTimeout bounds all that it takes to get a connection without a login: dialing, TLS, versions.
+	dialTimeout = 3 * time.Second
+	// loginPatience bounds the login. Brokers may hold back a refusal for some seconds (connection.failed.authentication.delay.ms).
+	loginPatience = 4500 * time.Millisecond
+)
 
 // dialer makes all connections to brokers, and logs in over them. It remembers those that are open, so that Close need
 // not wait for brokers that do not answer.
@@ -28,11 +28,13 @@ type dialer struct {
 	connect  func(ctx context.Context, network, address string) (net.Conn, error)
 	login    *Login // nil: none
 	clientID string
+	rest     func() // ends what the transport has open, after the answer to what is under way
 
 	mu     sync.Mutex // guards what follows
 	open   map[*openConn]struct{}
 	closed bool
-	failed map[string]error // why an address was not reached the last time
+	failed map[string]failure // why an address was not reached the last time
+	barred map[string]error   // what somebody has to mend about an address, found since the last question
 }
 
 func newDialer(o *KafkaOptions) *dialer {
@@ -40,37 +42,74 @@ func newDialer(o *KafkaOptions) *dialer {
 	if connect == nil {
 		connect = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
-	return &dialer{connect: connect, login: o.Login, clientID: o.ClientID, open: make(map[*openConn]struct{}), failed: make(map[string]error)}
+	return &dialer{connect: connect, login: o.Login, clientID: o.ClientID, open: make(map[*openConn]struct{}),
+		failed: make(map[string]failure), barred: make(map[string]error)}
 }
 
 // timeout is the longest that dial may take.
 func (d *dialer) timeout() time.Duration {
 	if d.login != nil {
-		return dialTimeout + d.login.patience
+		return dialTimeout + d.login.patience + loginPatience
 	}
 	return dialTimeout
 }
 
-// dial returns a connection over which requests can be sent.
+// dial returns a connection over which requests can be sent. It knocks once a question where somebody has to mend
+// something: the library comes by on its own every second or two.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d.mu.Lock()
+	known := d.barred[address]
+	d.mu.Unlock()
+	if known != nil {
+		return nil, known
+	}
 	conn, err := d.logIn(ctx, network, address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.failed, address)
 	if err != nil {
-		d.failed[address] = err
+		d.failed[address] = failure{err, time.Now()}
+	}
+	if mustBeMended(err) {
+		d.barred[address] = err
 	}
 	return conn, err
 }
 
-// trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
-// more than that they failed.
-func (d *dialer) trouble() error {
+// asked is told of each question of our own, with which every address is worth another try.
+func (d *dialer) asked() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, address := range slices.Sorted(maps.Keys(d.failed)) {
-		if err := d.failed[address]; mustBeMended(err) {
+	clear(d.barred)
+}
+
+type failure struct {
+	err error
+	at  time.Time
+}
+
+// trouble returns what somebody has to mend about one of the addresses, or nil. Of some requests the library tells no
+// more than that they failed. Other addresses may be of brokers that there are not any more.
+func (d *dialer) trouble(addresses ...string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, address := range addresses {
+		if err := d.failed[address].err; mustBeMended(err) {
 			return brief(err)
+		}
+	}
+	return nil
+}
+
+// noLogin returns why there was no login at one of the addresses lately, or nil. The library goes on to the next address,
+// and there may not be the time for all of them.
+func (d *dialer) noLogin(addresses []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, address := range addresses {
+		var login *loginError
+		if last := d.failed[address]; time.Since(last.at) < loginLimit && errors.As(last.err, &login) {
+			return login
 		}
 	}
 	return nil
@@ -78,7 +117,16 @@ func (d *dialer) trouble() error {
 
 // logIn connects, and logs in. The library would log in too, but it passes over how long that lasts.
 func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := d.connect(ctx, network, address)
+	opening := ctx
+	if d.login != nil {
+		if err := d.login.held(); err != nil {
+			return nil, err
+		}
+		var cancel context.CancelFunc
+		opening, cancel = context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+	}
+	c, err := d.connect(opening, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +137,7 @@ func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, 
 	if d.login == nil {
 		return conn, nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	lasts, err := d.login.in(ctx, protocol.NewConn(conn, d.clientID), address)
-	if !stop() {
-		err = ctx.Err() // behind what the connection makes of it
-	}
+	lasts, err := d.login.in(ctx, opening, conn, d.clientID, address)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -102,8 +146,19 @@ func (d *dialer) logIn(ctx context.Context, network, address string) (net.Conn, 
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		conn.retires = time.Now().Add(useOf(lasts))
+		conn.end = time.AfterFunc(useOf(lasts), d.retire) // while nobody asks for anything, too
 	}
 	return conn, nil
+}
+
+// bounded does what reads and writes a connection, which ends with ctx.
+func bounded(ctx context.Context, c net.Conn, do func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	err := do()
+	if !stop() {
+		return ctx.Err() // behind what the connection makes of it
+	}
+	return err
 }
 
 // useOf is how much of a session is used. A request that begins at its end has to come to the broker before the
@@ -121,14 +176,21 @@ func (d *dialer) keep(conn *openConn) error {
 	return nil
 }
 
-// retire tells whether a connection has come to the end of its use, and takes none that is open now for another one.
-func (d *dialer) retire() bool {
+// retire has the transport replace its connections if one of them has come to the end of its use. None that is open now
+// is taken for another one that has.
+func (d *dialer) retire() {
+	if d.due() {
+		d.rest()
+	}
+}
+
+func (d *dialer) due() bool {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	due := false
 	for c := range d.open {
-		due = due || !c.retires.IsZero() && now.After(c.retires)
+		due = due || !c.retires.IsZero() && !now.Before(c.retires)
 	}
 	if due {
 		for c := range d.open {
@@ -143,14 +205,14 @@ func (d *dialer) close() {
 	defer d.mu.Unlock()
 	d.closed = true
 	for c := range d.open {
+		c.stopTimer()
 		_ = c.Conn.Close() // there is nothing left to be read or written
 	}
 	clear(d.open)
 }
 
 // sessions hands requests to the transport, and has it replace its connections before the sessions in which they are
-// logged in end: a broker cuts one that is used for longer. It also keeps the transport, which looks for news of the
-// cluster every second, from knocking on and on with what was refused.
+// logged in end: a broker cuts one that is used for longer. What was refused is not asked for again before the next one.
 type sessions struct {
 	transport *kafka.Transport
 	dialer    *dialer
@@ -158,9 +220,8 @@ type sessions struct {
 
 // RoundTrip implements kafka.RoundTripper.
 func (s sessions) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) (kafka.Response, error) {
-	if s.dialer.retire() {
-		s.transport.CloseIdleConnections() // and those in use after their answer
-	}
+	s.dialer.retire() // a timer may be late, after a pause of the whole process
+	s.dialer.asked()
 	res, err := s.transport.RoundTrip(ctx, addr, req)
 	if mustBeMended(err) {
 		s.transport.CloseIdleConnections()
@@ -174,7 +235,8 @@ const maxFrame = 256 << 20
 type openConn struct {
 	net.Conn
 	dialer  *dialer
-	retires time.Time // when to replace it; zero: never. The dialer's mu guards it
+	retires time.Time   // when to replace it; zero: never. The dialer's mu guards it
+	end     *time.Timer // for that time; nil: none. The dialer's mu guards it
 
 	head     [4]byte // of a frame: its length
 	n        int     // how many bytes of it came
@@ -262,8 +324,15 @@ func (c *openConn) look(p []byte) error {
 func (c *openConn) Close() error {
 	c.dialer.mu.Lock()
 	delete(c.dialer.open, c)
+	c.stopTimer()
 	c.dialer.mu.Unlock()
 	return c.Conn.Close()
+}
+
+func (c *openConn) stopTimer() {
+	if c.end != nil {
+		c.end.Stop()
+	}
 }
 
 // mustBeMended tells of an error in connecting that another try would meet again.

@@ -28,21 +28,28 @@ type Login struct {
 	look      string // what to look at when it is refused
 	patience  time.Duration
 	start     func(ctx context.Context, host string) (sasl.Mechanism, error)
-	forget    func() // what was refused; nil: nothing is kept
+	secret    func() (string, error) // what start shows, or shows to get it; nil: it is not known
+
+	// forget drops what is kept of earlier logins, and tells whether the one that was refused was made with it: then
+	// the next one may go better. nil: nothing is kept.
+	forget func() (kept bool)
+	hold   hold
 }
 
 // PasswordLogin logs in with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. The password is asked for with each connection.
 func PasswordLogin(mechanism, user string, password func() (string, error)) (*Login, error) {
+	limited := func(algorithm scram.Algorithm) func(user, password string) (sasl.Mechanism, error) {
+		return func(user, password string) (sasl.Mechanism, error) {
+			m, err := scram.Mechanism(algorithm, user, password)
+			return boundedSCRAM{m}, err
+		}
+	}
 	create, known := map[string]func(user, password string) (sasl.Mechanism, error){
 		"PLAIN": func(user, password string) (sasl.Mechanism, error) {
 			return plain.Mechanism{Username: user, Password: password}, nil
 		},
-		"SCRAM-SHA-256": func(user, password string) (sasl.Mechanism, error) {
-			return scram.Mechanism(scram.SHA256, user, password)
-		},
-		"SCRAM-SHA-512": func(user, password string) (sasl.Mechanism, error) {
-			return scram.Mechanism(scram.SHA512, user, password)
-		},
+		"SCRAM-SHA-256": limited(scram.SHA256),
+		"SCRAM-SHA-512": limited(scram.SHA512),
 	}[mechanism]
 	if !known {
 		return nil, fmt.Errorf("mechanism %q is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", mechanism)
@@ -50,6 +57,7 @@ func PasswordLogin(mechanism, user string, password func() (string, error)) (*Lo
 	return &Login{
 		mechanism: mechanism,
 		look:      "look at KAFKA_USERNAME and KAFKA_PASSWORD",
+		secret:    password,
 		start: func(context.Context, string) (sasl.Mechanism, error) {
 			secret, err := password()
 			if err != nil {
@@ -74,19 +82,61 @@ type loginError struct {
 func (e *loginError) Error() string { return e.text }
 func (e *loginError) Unwrap() error { return e.err }
 
+// held is what was said at the last login, if it is not yet time for another one.
+func (l *Login) held() error {
+	secret, err := l.shown()
+	if err != nil {
+		return nil // which start will say
+	}
+	return l.hold.refusal(secret)
+}
+
+func (l *Login) shown() (string, error) {
+	if l.secret == nil {
+		return "", nil
+	}
+	return l.secret()
+}
+
 // in logs in over a connection on which nothing was said yet, and returns for how long that lasts; 0: without end.
-func (l *Login) in(ctx context.Context, c *protocol.Conn, address string) (time.Duration, error) {
+// Until the broker has greeted, opening bounds it: it need not be one.
+func (l *Login) in(ctx, opening context.Context, conn net.Conn, clientID, address string) (lasts time.Duration, err error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return 0, fmt.Errorf("address %q: %w", address, err)
 	}
-	if _, err := greet(c); err != nil {
+	c := protocol.NewConn(conn, clientID)
+	if err := bounded(opening, conn, func() error { _, err := greet(c); return err }); err != nil {
 		return 0, err
 	}
-	mechanism, err := l.start(ctx, host)
-	if err != nil {
-		return 0, l.failed(err)
+	if err := l.held(); err != nil { // by a login that was under way when this one began
+		return 0, err
 	}
+	secret, _ := l.shown() // that start will meet again, or a newer one, for which a hold is no obstacle
+	mechanism, err := l.prepare(ctx, host)
+	if err != nil {
+		return 0, l.failed(secret, err)
+	}
+	within, cancel := context.WithTimeout(ctx, loginPatience)
+	defer cancel()
+	err = bounded(within, conn, func() error { lasts, err = l.talk(within, c, mechanism, secret); return err })
+	if errors.Is(err, context.DeadlineExceeded) {
+		return 0, &loginError{fmt.Sprintf("login with %s: no answer of the broker within %s", l.mechanism, loginPatience), nil, true}
+	}
+	return lasts, err
+}
+
+func (l *Login) prepare(ctx context.Context, host string) (sasl.Mechanism, error) {
+	if l.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.patience)
+		defer cancel()
+	}
+	return l.start(ctx, host)
+}
+
+// talk is what is said once it is known what to say.
+func (l *Login) talk(ctx context.Context, c *protocol.Conn, mechanism sasl.Mechanism, secret string) (time.Duration, error) {
 	m, err := c.RoundTrip(&saslhandshake.Request{Mechanism: mechanism.Name()})
 	if err != nil {
 		return 0, l.hungUp(err)
@@ -103,15 +153,19 @@ func (l *Login) in(ctx context.Context, c *protocol.Conn, address string) (time.
 		}
 		res := m.(*saslauthenticate.Response)
 		if res.ErrorCode != 0 {
-			return 0, l.refused(kafka.Error(res.ErrorCode)) // without the broker's words, which may repeat what was sent
+			return 0, l.refused(secret, kafka.Error(res.ErrorCode)) // without the broker's words, which may repeat what was sent
 		}
 		lasts = time.Duration(max(res.SessionLifetimeMs, 0)) * time.Millisecond
 		done, message, err = exchange.Next(ctx, res.AuthBytes)
+	}
+	if errors.Is(err, errTooManyRounds) {
+		return 0, &loginError{fmt.Sprintf("login with %s: %s", l.mechanism, err), err, false}
 	}
 	if err != nil {
 		// The broker took part to the end and does not know the password either: SCRAM proves both sides to each other.
 		return 0, &loginError{fmt.Sprintf("login with %s: the broker does not prove that it knows the password: %s", l.mechanism, l.look), err, false}
 	}
+	l.hold.accepted()
 	if lasts > 0 {
 		lasts -= time.Since(began) // counted from before it was asked for
 		lasts = max(lasts, time.Millisecond)
@@ -139,24 +193,32 @@ func greet(c *protocol.Conn) ([]apiversions.ApiKeyResponse, error) {
 }
 
 // failed is about what never came to the broker: a file that cannot be read, a token that nobody hands out.
-func (l *Login) failed(err error) error {
+func (l *Login) failed(secret string, err error) error {
 	var network net.Error
 	passes := errors.Is(err, context.Canceled) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errUnavailable)
 	text := fmt.Sprintf("login with %s: %s", l.mechanism, strings.ReplaceAll(err.Error(), "\n", " "))
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // else it would be taken for a broker that does not answer
 	}
-	return &loginError{text, err, passes}
+	var refused refusedToken
+	told := &loginError{text, err, passes}
+	if errors.As(err, &refused) {
+		l.hold.refused(secret, told)
+	}
+	return told
 }
 
-func (l *Login) refused(code kafka.Error) error {
-	if l.forget != nil {
-		l.forget()
+func (l *Login) refused(secret string, code kafka.Error) error {
+	kept := l.forget != nil && l.forget()
+	why := ""
+	if code != kafka.SASLAuthenticationFailed {
+		why = " (" + code.Title() + ")"
 	}
-	if code == kafka.SASLAuthenticationFailed {
-		return &loginError{fmt.Sprintf("the broker refused the login with %s: %s", l.mechanism, l.look), code, false}
+	err := &loginError{fmt.Sprintf("the broker refused the login with %s%s: %s", l.mechanism, why, l.look), code, false}
+	if !kept {
+		l.hold.refused(secret, err)
 	}
-	return &loginError{fmt.Sprintf("the broker refused the login with %s (%s): %s", l.mechanism, code.Title(), l.look), code, false}
+	return err
 }
 
 func (l *Login) unoffered(code kafka.Error, offered []string) error {

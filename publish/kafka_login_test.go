@@ -176,9 +176,10 @@ func TestALoginThatIsRefusedLaterEndsAPublishAtOnceAndUnsent(t *testing.T) {
 	}
 }
 
-// The library makes -1 of all that goes wrong on the way to one of several brokers.
-func TestAnAdvertisedNameThatIsNotInTheCertificateIsSaid(t *testing.T) {
-	t.Parallel()
+// misnamed starts two brokers with certificates, of which the second is not the one that it says it is, and a client that
+// begins at the first. It returns the address of the second, and what moves the partitions to brokers.
+func misnamed(t *testing.T) (c *kfake.Cluster, k *publish.Kafka, second string, lead func(by ...int32)) {
+	t.Helper()
 	known := httptest.NewTLSServer(http.NotFoundHandler()) // lends its certificate, which is for 127.0.0.1 and example.com
 	defer known.Close()
 	trusting := known.Client().Transport.(*http.Transport).TLSClientConfig
@@ -188,7 +189,7 @@ func TestAnAdvertisedNameThatIsNotInTheCertificateIsSaid(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	addrs := c.ListenAddrs()
-	k, err := publish.NewKafka(addrs[:1], topic, publish.KafkaOptions{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	k, err = publish.NewKafka(addrs[:1], topic, publish.KafkaOptions{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		name := map[string]string{addrs[0]: "example.com", addrs[1]: "elsewhere.example"}[address]
 		return (&tls.Dialer{Config: &tls.Config{RootCAs: trusting.RootCAs, ServerName: name}}).DialContext(ctx, network, address)
 	}})
@@ -196,12 +197,58 @@ func TestAnAdvertisedNameThatIsNotInTheCertificateIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.Close() })
-	began := time.Now()
-	_, err = k.Topic(t.Context())
-	wantSaid(t, err, "log end of partition ", " at "+addrs[1], "not elsewhere.example")
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it took %s", took)
+	return c, k, addrs[1], func(by ...int32) {
+		t.Helper()
+		for p, broker := range by {
+			if err := c.MoveTopicPartition(topic, int32(p), broker); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+}
+
+// The library makes -1 of all that goes wrong on the way to one of several brokers.
+func TestAnAdvertisedNameThatIsNotInTheCertificateIsSaid(t *testing.T) {
+	t.Parallel()
+	for claim, leaders := range map[string][]int32{"some partitions": {0, 1, 0, 1}, "all partitions": {1, 1, 1, 1}} {
+		t.Run(claim, func(t *testing.T) {
+			t.Parallel()
+			_, k, second, lead := misnamed(t)
+			lead(leaders...)
+			began := time.Now()
+			_, err := k.Topic(t.Context())
+			wantSaid(t, err, "log end of partition ", " at "+second, "not elsewhere.example")
+			if took := time.Since(began); took > 4*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+func TestABrokerThatIsNotAskedAnyMoreIsNotBlamed(t *testing.T) {
+	t.Parallel()
+	c, k, second, lead := misnamed(t)
+	lead(0, 1, 0, 1)
+	_, err := k.Topic(t.Context())
+	wantSaid(t, err, second)
+	lead(0, 0, 0, 0)
+	k.Rest() // and learns who leads
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.UnknownServerError, Count: 1})
+	if _, err := k.Topic(t.Context()); err != nil {
+		t.Errorf("got %v, want another try, since the broker's error passes", err)
+	}
+}
+
+func TestWhatABrokerSaysOfLogEndsIsSaidWithItsName(t *testing.T) {
+	t.Parallel()
+	c := startLocked(t)
+	k := loggedIn(t, c, annsLogin(t, "PLAIN", always("hush-hush")), publish.KafkaOptions{Limit: time.Second})
+	c.ControlKey(kmsg.ListOffsets.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, errors.New("hangs up"), true
+	})
+	_, err := k.Topic(t.Context())
+	wantSaid(t, err, "log end", " at "+c.ListenAddrs()[0]+": ")
 }
 
 func TestAMechanismThatIsNotOfferedIsSaid(t *testing.T) {
@@ -402,10 +449,14 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestARefusedTokenIsNotUsedAgain(t *testing.T) {
 	t.Parallel()
 	c, told := bearers(t, func(message string) bool { return strings.Contains(message, "token-1\x01") })
-	login := publish.OAuthLogin(publish.OAuth{TokenURL: tokenServer(t, nil).URL, ClientID: "id", Secret: always("hush-hush")})
+	var secret atomic.Value
+	secret.Store("hush-hush")
+	now := func() string { return secret.Load().(string) }
+	login := publish.OAuthLogin(publish.OAuth{TokenURL: tokenServer(t, now).URL, ClientID: "id", Secret: func() (string, error) { return now(), nil }})
 	k := loggedIn(t, c, login, publish.KafkaOptions{})
 	_, err := k.ClusterID(t.Context())
 	wantSaid(t, err, "refused the login with OAUTHBEARER", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL")
+	secret.Store("hush-two") // of another client, since the refusal of this one holds for a while
 	if _, err := k.ClusterID(t.Context()); err != nil {
 		t.Errorf("the next login: %v, having told %q", err, told())
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ type OAuth struct {
 }
 
 // tokenPatience is how long a login waits for a token from elsewhere, beside what the broker takes.
-const tokenPatience = 7 * time.Second
+const tokenPatience = 2500 * time.Millisecond
 
 // OAuthLogin logs in with OAUTHBEARER.
 func OAuthLogin(o OAuth) *Login {
@@ -39,6 +40,7 @@ func OAuthLogin(o OAuth) *Login {
 			token, err := t.token(ctx)
 			return bearer{token, o.Extensions}, err
 		},
+		secret: o.Secret,
 		forget: t.forget,
 	}
 }
@@ -50,6 +52,7 @@ type tokens struct {
 
 	mu   sync.Mutex // guards what follows; held while a token is fetched, so that one is fetched for all
 	last string
+	kept bool      // last has served before
 	good time.Time // until when last is used
 }
 
@@ -58,24 +61,29 @@ func (t *tokens) token(ctx context.Context) (string, error) {
 	defer t.mu.Unlock()
 	now := time.Now()
 	if t.last != "" && now.Before(t.good) {
+		t.kept = true
 		return t.last, nil
 	}
 	token, err := t.fetch(ctx)
 	if err != nil {
 		return "", err
 	}
-	t.last, t.good = token.AccessToken, now.Add(token.Expiry.Sub(now)/2)
+	t.last, t.kept, t.good = token.AccessToken, false, now.Add(token.Expiry.Sub(now)/2)
 	return t.last, nil
 }
 
-func (t *tokens) forget() {
+func (t *tokens) forget() (kept bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = ""
+	return t.kept
 }
 
 func (o OAuth) fetcher() func(ctx context.Context) (*oauth2.Token, error) {
-	config := &clientcredentials.Config{ClientID: o.ClientID, TokenURL: o.TokenURL, Scopes: o.Scopes}
+	// Nobody tells how the client is to be shown, so the usual way is tried first. Each try with a wrong secret counts,
+	// so what has worked once is kept to.
+	config := &clientcredentials.Config{ClientID: o.ClientID, TokenURL: o.TokenURL, Scopes: o.Scopes, AuthStyle: oauth2.AuthStyleInHeader}
+	known := false
 	return func(ctx context.Context) (*oauth2.Token, error) {
 		secret, err := o.Secret()
 		if err != nil {
@@ -85,16 +93,35 @@ func (o OAuth) fetcher() func(ctx context.Context) (*oauth2.Token, error) {
 		if o.HTTP != nil {
 			ctx = context.WithValue(ctx, oauth2.HTTPClient, o.HTTP)
 		}
-		token, err := config.Token(ctx)
-		if err != nil {
-			return nil, o.explain(err)
+		token, err := o.fetch(ctx, config)
+		var refused refusedToken
+		if errors.As(err, &refused) && !known {
+			config.AuthStyle = oauth2.AuthStyleInParams
+			token, err = o.fetch(ctx, config)
 		}
-		if token.AccessToken == "" || regexp.MustCompile(`[^\x21-\x7e]`).MatchString(token.AccessToken) {
-			return nil, fmt.Errorf("%s answers without a usable access_token: is it a token endpoint?", o.where())
+		known = known || err == nil
+		if !known {
+			config.AuthStyle = oauth2.AuthStyleInHeader
 		}
-		return token, nil
+		return token, err
 	}
 }
+
+func (o OAuth) fetch(ctx context.Context, config *clientcredentials.Config) (*oauth2.Token, error) {
+	token, err := config.Token(ctx)
+	if err != nil {
+		return nil, o.explain(err)
+	}
+	if token.AccessToken == "" || regexp.MustCompile(`[^\x21-\x7e]`).MatchString(token.AccessToken) {
+		return nil, refusedToken(o.where() + " answers without a usable access_token: is it a token endpoint?")
+	}
+	return token, nil
+}
+
+// refusedToken is an answer of a token endpoint that would be the same the next time.
+type refusedToken string
+
+func (r refusedToken) Error() string { return string(r) }
 
 // errUnavailable is a token endpoint that cannot answer now.
 var errUnavailable = errors.New("not available")
@@ -112,11 +139,16 @@ func (o OAuth) explain(err error) error {
 		if refused.Response.StatusCode >= 500 || refused.Response.StatusCode == http.StatusTooManyRequests {
 			return fmt.Errorf("%s gives no token: %w (%s)", o.where(), errUnavailable, status)
 		}
-		return fmt.Errorf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status)
+		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status))
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer of %s within %s: %w", o.where(), tokenPatience, context.DeadlineExceeded)
 	case errors.As(err, &network):
 		return fmt.Errorf("%s: %w", o.where(), network.Err)
 	}
-	return fmt.Errorf("%s gives no token: what it answers cannot be read", o.where())
+	if strings.HasPrefix(err.Error(), "oauth2: cannot fetch token: ") { // which has no type
+		return fmt.Errorf("%s gives no token: %w (its answer breaks off)", o.where(), errUnavailable)
+	}
+	return refusedToken(o.where() + " gives no token: what it answers cannot be read")
 }
 
 // where is the URL without anything that may be secret.

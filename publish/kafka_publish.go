@@ -240,7 +240,8 @@ type answer struct {
 // and only an acknowledgement settles that.
 func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch) answer {
 	where := func() string {
-		return fmt.Sprintf("%s/%d at %s", k.topic, b.partition, k.leader(ctx, b.partition))
+		leader, _ := k.leader(ctx, b.partition)
+		return fmt.Sprintf("%s/%d at %s", k.topic, b.partition, leader)
 	}
 	open := func(err error) answer {
 		if b.doubt {
@@ -274,8 +275,8 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 		switch {
 		case !sent:
 			// Nothing new to doubt. The library may have gone no further than to find no leader, for want of a connection.
-			if trouble := k.dialer.trouble(); trouble != nil {
-				return open(fmt.Errorf("%s: %w", where(), trouble))
+			if leader, trouble := k.leader(ctx, b.partition); trouble != nil {
+				return open(fmt.Errorf("%s/%d at %s: %w", k.topic, b.partition, leader, trouble))
 			}
 		case code == kafka.InvalidProducerEpoch || code == kafka.ProducerFenced:
 			c.fenced.Store(true)
