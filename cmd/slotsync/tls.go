@@ -46,7 +46,7 @@ func (p pemSource) read() ([]byte, error) {
 	if p.path == "" {
 		return []byte(p.text.Reveal()), nil
 	}
-	text, err := readSecret(p.path)
+	text, err := readBounded(p.path, maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", p.setting, err)
 	}

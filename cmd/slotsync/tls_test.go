@@ -170,3 +170,20 @@ func TestAPortThatIsMuteToAHandshakeIsToldFromOneThatIsAway(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The bundle of a system's authorities is some 220 KiB.
+func TestAFileOfPEMMayHoldAllAuthoritiesThereAre(t *testing.T) {
+	one, other := read(t, newAuthority(t, "one").path), read(t, newAuthority(t, "other").path)
+	bundle := func(bytes int) string { return file(t, strings.Repeat(one, bytes/len(one)+1)+other) }
+	secure := env{"KAFKA_TLS": "true", "REDIS_HOST": "rediss://host", "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": "https://host"}
+	for _, setting := range []string{"KAFKA_TLS_CA", "REDIS_TLS_CA", "SCHEMA_REGISTRY_TLS_CA"} {
+		cfg := loadOK(t, minimal(with(secure, setting, bundle(1<<20))))
+		if len(cfg.warnings) > 0 {
+			t.Errorf("%s: got warnings %q", setting, cfg.warnings)
+		}
+		_, err := load(nil, minimal(with(secure, setting, bundle(4<<20))).get, io.Discard)
+		if err == nil || !strings.HasPrefix(err.Error(), setting+" ") || !strings.Contains(err.Error(), "larger than 4096 KiB") {
+			t.Errorf("%s: got %v, want a refusal of what is above 4 MiB", setting, err)
+		}
+	}
+}
