@@ -95,7 +95,8 @@ func (c *config) validateRegistry(l *loader) {
 	l.validateTLS(useless, c.registryTLS(), &r.CA, &r.Cert, &r.Key)
 }
 
-// courier carries few requests over HTTP, each over a connection of its own, so that certificates may be replaced.
+// courier carries few requests over HTTP, each over a connection of its own, so that certificates may be replaced. It
+// passes by a proxy where the environment names one.
 type courier struct{ files tlsFiles }
 
 var _ http.RoundTripper = courier{}
@@ -105,13 +106,25 @@ func (c courier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxy, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, err
+	}
 	once := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, OnProxyConnectResponse: letThrough,
+		Proxy: http.ProxyURL(proxy), OnProxyConnectResponse: letThrough,
 		TLSClientConfig: config, DisableKeepAlives: true,
 	}
-	res, err := once.RoundTrip(req)
-	if err != nil && req.URL.Scheme == "https" && !errors.Is(err, io.EOF) { // who hangs up later spoke TLS
-		err = c.files.explain(err)
+	if proxy != nil {
+		once.DialTLSContext = dialProxy // a proxy is no server of those that files are for
 	}
-	return res, err
+	res, err := once.RoundTrip(req)
+	switch {
+	case err == nil:
+		return res, nil
+	case isOfProxy(err):
+		return nil, explainProxy(proxy, err)
+	case req.URL.Scheme == "https" && !errors.Is(err, io.EOF): // who hangs up later spoke TLS
+		return nil, c.files.explain(err)
+	}
+	return nil, err
 }
