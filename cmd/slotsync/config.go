@@ -22,7 +22,7 @@ import (
 //	needed  what to give, for a setting that has no default and must be set
 //
 // A secret has no flag for its value, which everybody on the machine could read in the list of processes, but one for
-// the path of its file.
+// the path of its file. A URL with a user or password in it is refused as a flag.
 type config struct {
 	Once         bool      `name:"once" help:"Run one pass and exit: 0 if all is in step, 3 if something stays pending, 1 if nothing could be decided."`
 	DryRun       bool      `name:"dry-run" help:"With --once: say what would be published and why, and write nowhere."`

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -618,6 +619,31 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		if got, err := json.Marshal(c.value); err != nil || string(got) != strconv.Quote(c.want) {
 			t.Errorf("JSON: got %s, %v, want %q", got, err, c.want)
 		}
+	}
+}
+
+func TestAUserInAURLIsNoFlag(t *testing.T) {
+	tried := 0
+	declared(t, func(tag reflect.StructTag) {
+		schemes, isURL := tag.Lookup("schemes")
+		if !isURL {
+			return
+		}
+		tried++
+		flag := "--" + tag.Get("name")
+		scheme, _, _ := strings.Cut(schemes, ",")
+		for _, user := range []string{"me:hunter2@", ":hunter2@", "hunter2@"} {
+			_, err := load([]string{flag + "=" + scheme + "://" + user + "host"}, minimal(env{}).get, io.Discard)
+			if got := fmt.Sprint(err); strings.Count(got, "\n") > 0 || !strings.Contains(got, flag) || !strings.Contains(got, "everybody on this machine can read in the list of processes") || strings.Contains(got, "hunter2") {
+				t.Errorf("%s with %s: got %s", flag, user, got)
+			}
+		}
+		if _, err := load([]string{flag + "=" + scheme + "://host"}, minimal(env{}).get, io.Discard); err != nil && strings.Contains(err.Error(), "processes") {
+			t.Errorf("%s without a user: got %v", flag, err)
+		}
+	})
+	if tried < 5 {
+		t.Fatalf("tried %d flags", tried)
 	}
 }
 

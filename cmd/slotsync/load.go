@@ -352,6 +352,10 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		s.file = file
 		value = any(s).(T)
 	case endpoint:
+		if m.l.source[v] == "" && s.hasUser() {
+			m.l.faultIn(v, "is given with a user or password, which everybody on this machine can read in the list of processes: give it in the variable"+orFile(v))
+			return nil
+		}
 		s.full.file = file
 		value = any(s).(T)
 	case pemSource:
@@ -367,6 +371,14 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.Set(reflect.ValueOf(value))
 	return nil
+}
+
+// orFile names the other way to give a setting that may hold a secret, if it has one.
+func orFile(v *kong.Value) string {
+	if !v.Tag.Has("file") {
+		return ""
+	}
+	return ", or the path of a file in " + variables(v)[0] + "_FILE"
 }
 
 // bounded adds a setting's bounds to the parser of its type.
