@@ -155,6 +155,7 @@ type config struct {
 
 	command      string   // its words, like "foreground", or "" when the help page was all that was wanted
 	tokenFrom    string   // the setting that the session token is from, for people
+	registryFrom string   // the setting that the URL of the registry is from, for people
 	badSelection bool     // --republish was given, with a value that is wrong
 	warnings     []string // for the log, once there is one
 }

@@ -58,6 +58,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	if from := cfg.WIW.Token.file; from != nil {
 		cfg.tokenFrom = from.setting
 	}
+	cfg.registryFrom = cmp.Or(l.source[l.setting(&cfg.Registry.URL)], "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL")
 	cfg.badSelection = l.isWrong(&cfg.Republish)
 	if cfg.command == "version" {
 		l.faults = nil // of settings, which it does without
