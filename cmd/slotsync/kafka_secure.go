@@ -20,7 +20,7 @@ type pairs map[string]string
 func (c *config) kafkaTLS() tlsFiles {
 	k := &c.Kafka
 	return tlsFiles{
-		caSetting: "KAFKA_TLS_CA", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
+		caSetting: "KAFKA_TLS_CA", certSetting: "KAFKA_TLS_CERT", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
 		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)",
 	}
 }

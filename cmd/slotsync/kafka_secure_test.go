@@ -245,3 +245,24 @@ func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
 		}
 	}
 }
+
+// There is no setting for a certificate of ours to show there.
+func TestATokenEndpointThatWantsACertificateIsToldSo(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		idp := httptest.NewUnstartedServer(nil)
+		idp.TLS = &tls.Config{
+			Certificates: []tls.Certificate{pairFor(t, a, tomorrow(), "127.0.0.1")},
+			ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: a.pool(), MaxVersion: version,
+		}
+		idp.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
+		at := secured(t, idp).URL
+		res, err := loadOK(t, minimal(with(tokenSettings(at, a.path), "KAFKA_TLS", "true"))).tokenClient().Get(at)
+		if err == nil {
+			res.Body.Close()
+		}
+		if told := fmt.Sprint(err); !strings.Contains(told, "the server wants a certificate of its clients, and slotsync has none for it") || strings.Contains(told, "_TLS_CERT") {
+			t.Errorf("%s: got %s", tls.VersionName(version), told)
+		}
+	}
+}

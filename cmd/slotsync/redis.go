@@ -32,7 +32,7 @@ func (c *config) redis() cache.Config {
 
 func (c *config) redisTLS() tlsFiles {
 	r := &c.Redis
-	return tlsFiles{caSetting: "REDIS_TLS_CA", ca: r.CA, cert: r.Cert, key: r.Key}
+	return tlsFiles{caSetting: "REDIS_TLS_CA", certSetting: "REDIS_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key}
 }
 
 // connect is dial for who reads the connection later: what the server says of our certificate only then is explained too.

@@ -73,7 +73,7 @@ func (c *config) registryUser() (*url.Userinfo, error) {
 
 func (c *config) registryTLS() tlsFiles {
 	r := &c.Registry
-	return tlsFiles{caSetting: "SCHEMA_REGISTRY_TLS_CA", ca: r.CA, cert: r.Cert, key: r.Key}
+	return tlsFiles{caSetting: "SCHEMA_REGISTRY_TLS_CA", certSetting: "SCHEMA_REGISTRY_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key}
 }
 
 // validateRegistry checks that there is one way to log in, and that what is given for TLS is of use.

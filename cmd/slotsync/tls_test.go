@@ -106,7 +106,7 @@ func TestWhatIsWrongWithTLSIsSaidInWords(t *testing.T) {
 		{"no certificate of ours, TLS 1.2", speak(t, asks(tls.VersionTLS12)), tlsFiles{ca: ca}, "wants a certificate of its clients: set KAFKA_TLS_CERT"},
 		{"a certificate of another's", speak(t, asks(0)), tlsFiles{ca: ca, cert: pemFrom(t, "KAFKA_TLS_CERT", otherCert), key: pemFrom(t, "KAFKA_TLS_KEY", otherKey)}, "KAFKA_TLS_CERT"},
 	} {
-		c.files.caSetting = "KAFKA_TLS_CA"
+		c.files.caSetting, c.files.certSetting = "KAFKA_TLS_CA", "KAFKA_TLS_CERT"
 		err := visit(t, c.files, c.address)
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v, want %q", c.claim, err, c.says)
