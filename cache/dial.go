@@ -109,6 +109,12 @@ func (c Config) CheckURL() error {
 	return err
 }
 
+// Unverified tells whether the URL says skip_verify, by which any certificate is taken for the right one.
+func (c Config) Unverified() bool {
+	o, err := c.options()
+	return err == nil && o.TLSConfig != nil && o.TLSConfig.InsecureSkipVerify
+}
+
 // options are those that the URL gives.
 func (c Config) options() (*redis.Options, error) {
 	options, parameters, err := parse(c.URL)

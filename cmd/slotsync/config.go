@@ -96,7 +96,7 @@ type config struct {
 	} `embed:"" group:"Schema registry"`
 
 	Redis struct {
-		URL              endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://. With Sentinel or Cluster, only user, password and database of it are used."`
+		URL              endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://. With ?skip_verify=true behind rediss://, any certificate is trusted. With Sentinel or Cluster, only user, password and database of it are used."`
 		Master           string        `name:"redis-sentinel-master" vars:"REDIS_SENTINEL_MASTER" type:"printable" placeholder:"NAME" help:"Name of the master that Sentinel watches."`
 		Sentinels        hostPorts     `name:"redis-sentinel-addrs" vars:"REDIS_SENTINEL_ADDRS" port:"26379" placeholder:"HOST:PORT,..." help:"Some of its Sentinels; the others are asked for."`
 		SentinelPassword secret        `name:"redis-sentinel-password-file" vars:"REDIS_SENTINEL_PASSWORD" file:"" placeholder:"PATH" help:"Password of the Sentinels."`

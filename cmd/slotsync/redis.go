@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -101,17 +100,11 @@ func (c *config) validateRedis(l *loader) {
 		why = "does not go with the socket that REDIS_HOST names"
 	case !strings.HasPrefix(at, "rediss://"):
 		why = "goes with TLS, for which REDIS_HOST has to begin with rediss://"
-	case c.unverified():
+	case c.redis().Unverified():
 		l.warn("REDIS_HOST says skip_verify: whoever stands between here and Redis can read and change all that is kept; give the authority of its certificate in REDIS_TLS_CA instead")
 		why = "does not go with the skip_verify of REDIS_HOST, which trusts anybody: take that out"
 	}
 	l.validateTLS(why, c.redisTLS(), &r.CA, &r.Cert, &r.Key)
-}
-
-// unverified tells whether the URL asks to take any certificate for the right one.
-func (c *config) unverified() bool {
-	u, err := url.Parse(c.Redis.URL.Reveal())
-	return err == nil && u.Query().Has("skip_verify") && u.Query().Get("skip_verify") != "false"
 }
 
 // validateTLS checks three settings that make f, or says of each one that is set why it is of no use.

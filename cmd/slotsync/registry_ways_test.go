@@ -332,3 +332,24 @@ func TestTheSettingsOfTLSGoWithTLS(t *testing.T) {
 		}
 	}
 }
+
+func TestSkipVerifyIsReadAsRedisReadsIt(t *testing.T) {
+	a := newAuthority(t, "ours")
+	for _, c := range []struct {
+		value string
+		skips bool
+	}{{"true", true}, {"1", true}, {"false", false}, {"0", false}, {"", false}} {
+		address := "rediss://host?skip_verify=" + c.value
+		cfg := loadOK(t, minimal(env{"REDIS_HOST": address}))
+		if warned := len(cfg.warnings) == 1; warned != c.skips {
+			t.Errorf("%s: got warnings %q", address, cfg.warnings)
+		}
+		_, err := load(nil, minimal(env{"REDIS_HOST": address, "REDIS_TLS_CA": a.path}).get, io.Discard)
+		if (err != nil) != c.skips {
+			t.Errorf("%s, with an authority: got %v", address, err)
+		}
+	}
+	if _, err := load(nil, minimal(env{"REDIS_HOST": "rediss://host?skip_verify=never"}).get, io.Discard); err == nil {
+		t.Error("a word that is neither was accepted")
+	}
+}
