@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,6 +96,7 @@ func (c *config) validateRedis(l *loader) {
 		l.fault(&r.URL, err.Error())
 		return
 	}
+	c.warnOfRedisInTheClear(l)
 	why := ""
 	switch at := r.URL.String(); {
 	case strings.HasPrefix(at, "unix://"):
@@ -105,6 +108,31 @@ func (c *config) validateRedis(l *loader) {
 		why = "does not go with the skip_verify of REDIS_HOST, which trusts anybody: take that out"
 	}
 	l.validateTLS(why, c.redisTLS(), &r.CA, &r.Cert, &r.Key)
+}
+
+// warnOfRedisInTheClear warns of passwords that others can read on their way to another machine.
+func (c *config) warnOfRedisInTheClear(l *loader) {
+	r := &c.Redis
+	u, err := url.Parse(r.URL.Reveal())
+	if err != nil || u.Scheme != "redis" {
+		return
+	}
+	addresses := []string{net.JoinHostPort(u.Hostname(), u.Port())}
+	if len(r.Sentinels)+len(r.Cluster) > 0 {
+		addresses = slices.Concat(r.Sentinels, r.Cluster)
+	}
+	if !slices.ContainsFunc(addresses, remote) {
+		return
+	}
+	whose := ""
+	if _, has := u.User.Password(); has {
+		whose = "the password in it"
+	} else if !r.SentinelPassword.Empty() {
+		whose = "REDIS_SENTINEL_PASSWORD"
+	}
+	if whose != "" {
+		l.warn("%s begins with redis://: %s can be read on the way, and all that is kept too; where the server speaks TLS, give rediss://", l.nameOf(l.setting(&r.URL)), whose)
+	}
 }
 
 // validateTLS checks three settings that make f, or says of each one that is set why it is of no use.
