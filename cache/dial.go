@@ -47,10 +47,8 @@ func Dial(c Config) (Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	login := &login{
-		read: c.reader(*options), warn: c.Warn, db: options.DB,
-		who: credentials{options.Username, options.Password},
-	}
+	login := newLogin(credentials{options.Username, options.Password}, c.reader(*options))
+	login.warn, login.db = c.Warn, options.DB
 	options.OnConnect = login.open
 	options.Username, options.Password, options.DB = "", "", 0 // which the library would send by itself, and before
 	switch {
