@@ -174,6 +174,19 @@ func TestEachSecretInAFileIsReplacedWhileTheWorkerRuns(t *testing.T) {
 				},
 			}
 		}},
+		{"WIW_DEVELOPER_KEY_FILE", func(w *world.World) rotation {
+			login := wiwtest.Login{DeveloperKey: firstSecret, Email: loginEmail, Password: loginPassword}
+			w.API.SetLogin(login)
+			return rotation{
+				setting: "WIW_DEVELOPER_KEY_FILE", first: firstSecret, then: thenSecret, says: "WIW_DEVELOPER_KEY",
+				around: env{"WIW_KEY": "", "WIW_EMAIL": loginEmail, "WIW_PASSWORD": loginPassword, "WIW_LOGIN_URL": w.APIURL + "/login"},
+				turn: func() {
+					login.DeveloperKey = thenSecret
+					w.API.SetLogin(login)
+					w.API.Revoke()
+				},
+			}
+		}},
 		{"SCHEMA_REGISTRY_PASSWORD_FILE", func(w *world.World) rotation {
 			return registry(w, "SCHEMA_REGISTRY_PASSWORD_FILE", firstSecret, thenSecret, env{"SCHEMA_REGISTRY_USERNAME": "me"},
 				func(secret string) string { return basic("me", secret) })
