@@ -247,8 +247,8 @@ func TestAnAddressThatChangesIsNotFollowedWithASecret(t *testing.T) {
 	replace(t, redisFile, redisAt("redis", "me", thenSecret, elsewhere.Redis.Addr()))
 	replace(t, registryFile, strings.Replace(elsewhere.Registry.URL(), "://", "://me:"+thenSecret+"@", 1))
 	for name, ask := range map[string]func() error{
-		"REDIS_HOST":          func() error { return client.Get(t.Context(), "x").Err() },
-		"SCHEMA_REGISTRY_URL": func() error { _, err := registry.Latest(t.Context(), "s"); return err },
+		"REDIS_HOST": func() error { return client.Get(t.Context(), "x").Err() },
+		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL_FILE": func() error { _, err := registry.Latest(t.Context(), "s"); return err },
 	} {
 		err := ask()
 		if err == nil || !strings.Contains(err.Error(), name+" names another") || !strings.Contains(err.Error(), "start again") || strings.Contains(err.Error(), thenSecret) {
