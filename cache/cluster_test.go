@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"reflect"
@@ -27,6 +28,16 @@ func fakeCluster(t *testing.T, infos ...string) (addrs []string) {
 			nodes[i].Close()
 		}
 	}
+	for i, node := range nodes {
+		if infos[i] != "" {
+			node.Server().SetPreHook(nodeOf(addrs, infos[i]))
+		}
+	}
+	return addrs
+}
+
+// nodeOf answers what a node of the cluster with these addresses is asked about it.
+func nodeOf(addrs []string, info string) miniserver.Hook {
 	slots := func(c *miniserver.Peer) {
 		const all = 16384
 		c.WriteLen(len(addrs))
@@ -42,25 +53,62 @@ func fakeCluster(t *testing.T, infos ...string) (addrs []string) {
 			c.WriteBulk(fmt.Sprintf("%040d", i))
 		}
 	}
-	for i, node := range nodes {
-		if infos[i] == "" {
-			continue
+	return func(c *miniserver.Peer, cmd string, args ...string) bool {
+		switch {
+		case strings.EqualFold(cmd, "CLUSTER"):
+			slots(c)
+		case strings.EqualFold(cmd, "INFO"):
+			c.WriteBulk(strings.ReplaceAll(info, " ", "\r\n"))
+		case strings.EqualFold(cmd, "CONFIG"):
+			c.WriteMapLen(0)
+		default:
+			return false
 		}
-		node.Server().SetPreHook(func(c *miniserver.Peer, cmd string, args ...string) bool {
-			switch {
-			case strings.EqualFold(cmd, "CLUSTER"):
-				slots(c)
-			case strings.EqualFold(cmd, "INFO"):
-				c.WriteBulk(strings.ReplaceAll(infos[i], " ", "\r\n"))
-			case strings.EqualFold(cmd, "CONFIG"):
-				c.WriteMapLen(0)
-			default:
-				return false
-			}
-			return true
-		})
+		return true
 	}
-	return addrs
+}
+
+// The password of each node is replaced by itself, in any order.
+func TestANodeThatWantsTheOldPasswordIsShownIt(t *testing.T) {
+	var nodes []*miniredis.Miniredis
+	var addrs []string
+	for range 2 {
+		node := miniredis.RunT(t)
+		nodes, addrs = append(nodes, node), append(addrs, node.Addr())
+	}
+	again := func(node *miniredis.Miniredis, password string) { // with new connections
+		t.Helper()
+		node.Close()
+		node.RequireAuth(password)
+		if err := node.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		node.Server().SetPreHook(nodeOf(addrs, good))
+	}
+	again(nodes[0], "old")
+	again(nodes[1], "old")
+	client := dial(t, cache.Config{
+		URL: "redis://:old@nowhere", Cluster: addrs,
+		Fresh: func() (string, error) { return "redis://:new@nowhere", nil },
+	})
+	reach := func(when string) {
+		t.Helper()
+		err := client.(*redis.ClusterClient).ForEachMaster(t.Context(), func(ctx context.Context, one *redis.Client) error {
+			return one.Ping(ctx).Err()
+		})
+		if err != nil {
+			t.Errorf("%s: got %v", when, err)
+		}
+	}
+	reach("both want the old one")
+	again(nodes[0], "new")
+	reach("one wants the new one")
+	again(nodes[1], "old")
+	reach("the other one still wants the old one, of a new connection")
+	again(nodes[0], "new")
+	reach("the one still wants the new one")
+	again(nodes[1], "new")
+	reach("both want the new one")
 }
 
 const good = "redis_version:7.0.15 redis_mode:cluster role:master maxmemory_policy:noeviction aof_enabled:1 used_memory:10 maxmemory:1000"

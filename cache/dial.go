@@ -47,10 +47,8 @@ func Dial(c Config) (Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	login := &login{
-		read: c.reader(*options), warn: c.Warn, db: options.DB,
-		who: credentials{options.Username, options.Password},
-	}
+	login := newLogin(credentials{options.Username, options.Password}, c.reader(*options))
+	login.warn, login.db = c.Warn, options.DB
 	options.OnConnect = login.open
 	options.Username, options.Password, options.DB = "", "", 0 // which the library would send by itself, and before
 	switch {
@@ -107,6 +105,12 @@ func (c Config) manyServers() bool { return c.Sentinel.Master != "" || len(c.Clu
 func (c Config) CheckURL() error {
 	_, err := c.options()
 	return err
+}
+
+// Unverified tells whether the URL says skip_verify, by which any certificate is taken for the right one.
+func (c Config) Unverified() bool {
+	o, err := c.options()
+	return err == nil && o.TLSConfig != nil && o.TLSConfig.InsecureSkipVerify
 }
 
 // options are those that the URL gives.

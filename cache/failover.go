@@ -61,7 +61,7 @@ func (s Sentinel) login() *login {
 		return credentials{password: password}, err
 	}
 	who, _ := read() // what is wrong with it is told when it is needed
-	return &login{read: read, who: who}
+	return newLogin(who, read)
 }
 
 // where names the master as far as it is known.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -11,14 +12,21 @@ import (
 
 // login opens connections: it shows who we are, and chooses the database. The library would know one password for its
 // whole life, or read one for each connection; but the servers and the file that it is from are never changed in the
-// same moment. So what was accepted last is shown until it is refused, and only then what the setting says by now.
+// same moment. So each server is shown what it accepted last until it refuses that, then what others accepted, and only
+// then what the setting says by now.
 type login struct {
 	read func() (credentials, error) // what the setting says now
 	db   int
 	warn func(string)
 
-	mu  sync.Mutex // guards all below
-	who credentials
+	mu       sync.Mutex             // guards all below
+	accepted map[string]credentials // last, by each server
+	known    []credentials          // the one that any server accepted last, or the first to show; and the one before
+}
+
+// newLogin returns one that begins with what the setting says at the start.
+func newLogin(first credentials, read func() (credentials, error)) *login {
+	return &login{read: read, accepted: map[string]credentials{}, known: []credentials{first}}
 }
 
 // credentials are what a server is shown. Without a password it is shown nothing.
@@ -39,40 +47,59 @@ func (l *login) open(ctx context.Context, cn *redis.Conn) error {
 // deployments may carry any. It asks as that did: a default user without a password, whom HELLO lets in with any, is not
 // who was meant.
 func (l *login) authenticate(ctx context.Context, cn *redis.Conn) error {
-	shown := l.last()
-	refusal := shown.show(ctx, cn)
-	if !refuses(refusal) {
-		return refusal
+	server := cn.String()
+	candidates := l.candidates(server)
+	var refusal error
+	for _, shown := range candidates {
+		if refusal = shown.show(ctx, cn); refusal == nil {
+			l.accept(server, shown, shown)
+		}
+		if !refuses(refusal) {
+			return refusal
+		}
 	}
 	given, err := l.read()
 	if err != nil {
 		return fmt.Errorf("%w; and there is no other password: %w", refusal, err)
 	}
-	if given != shown {
+	if !slices.Contains(candidates, given) {
 		if refusal = given.show(ctx, cn); refusal == nil {
-			l.accepted(given, given)
+			l.accept(server, given, given)
 			return nil
 		}
 	}
 	if alone := (credentials{password: given.password}); alone != given && alone.password != "" && refuses(refusal) {
 		if cn.Auth(ctx, alone.password).Err() == nil {
-			l.accepted(alone, given)
+			l.accept(server, alone, given)
 			return nil
 		}
 	}
 	return refusal
 }
 
-func (l *login) last() credentials {
+// candidates are what a server is shown before the setting is read again.
+func (l *login) candidates(server string) []credentials {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.who
+	var all []credentials
+	if last, has := l.accepted[server]; has {
+		all = append(all, last)
+	}
+	for _, other := range l.known {
+		if !slices.Contains(all, other) {
+			all = append(all, other)
+		}
+	}
+	return all
 }
 
-func (l *login) accepted(who, given credentials) {
+func (l *login) accept(server string, who, given credentials) {
 	l.mu.Lock()
-	news := l.who != who
-	l.who = who
+	news := !slices.Contains(l.known, who)
+	l.accepted[server] = who
+	if l.known[0] != who {
+		l.known = []credentials{who, l.known[0]}
+	}
 	l.mu.Unlock()
 	if news && who != given && l.warn != nil {
 		l.warn("Redis refused the user of its URL; going on with the password alone, as slot_sync did")

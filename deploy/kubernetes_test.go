@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -193,6 +194,23 @@ func TestEachVariableIsASetting(t *testing.T) {
 		if strings.Contains(name, "PASSWORD") || strings.Contains(name, "TOKEN") || strings.HasPrefix(name, "WIW_KEY") {
 			t.Errorf("%s is a secret and stands in the config map", name)
 		}
+	}
+}
+
+func TestWhatIsCommentedOutIsASettingToo(t *testing.T) {
+	for _, file := range []string{"kubernetes/configmap.yaml", "kubernetes-kafka/configmap.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, found := range regexp.MustCompile(`(?m)^  # ([A-Z][A-Z0-9_]+): .`).FindAllStringSubmatch(string(text), -1) {
+			names = append(names, found[1])
+		}
+		if len(names) < 5 {
+			t.Errorf("%s: only %q are commented out", file, names)
+		}
+		known(t, file, names...)
 	}
 }
 

@@ -48,6 +48,7 @@ type RegistryOptions struct {
 type Credentials struct {
 	header string // the Authorization header
 	secret string // the part of it that must not appear anywhere else
+	from   string // the settings that they are from, for advice
 }
 
 // BasicCredentials are a user name and a password.
@@ -59,6 +60,20 @@ func BasicCredentials(user, password string) Credentials {
 // BearerCredentials are a token.
 func BearerCredentials(token string) Credentials {
 	return Credentials{header: "Bearer " + token, secret: token}
+}
+
+// From returns the credentials with the names of the settings that they are from, for errors that tell what to look at.
+func (c Credentials) From(settings string) Credentials {
+	c.from = settings
+	return c
+}
+
+// shown names what a registry was shown; "" if it was nothing.
+func (c Credentials) shown() string {
+	if c.from == "" && c.header != "" {
+		return "the credentials"
+	}
+	return c.from
 }
 
 // String keeps the credentials out of logs.
@@ -99,7 +114,7 @@ func NewRegistry(address string, o RegistryOptions) (*Registry, error) {
 	if r.login == nil {
 		var c Credentials
 		if password, ok := u.User.Password(); ok || u.User.Username() != "" {
-			c = BasicCredentials(u.User.Username(), password)
+			c = BasicCredentials(u.User.Username(), password).From("the URL of the registry")
 		}
 		r.login = func() (Credentials, error) { return c, nil }
 	}
@@ -318,6 +333,7 @@ type answerError struct {
 	status  int
 	code    int    // the registry's own, more exact than the status; 0: none
 	message string // the registry's; may be empty
+	shown   string // the settings that the credentials were from; empty: none were shown
 }
 
 func newAnswerError(status int, body []byte, login Credentials) *answerError {
@@ -326,7 +342,7 @@ func newAnswerError(status int, body []byte, login Credentials) *answerError {
 		Message string `json:"message"`
 	}
 	if json.Unmarshal(body, &said) != nil { // a proxy's page, of no use in a log
-		return &answerError{status: status}
+		return &answerError{status: status, shown: login.shown()}
 	}
 	message := strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
@@ -340,7 +356,7 @@ func newAnswerError(status int, body []byte, login Credentials) *answerError {
 	if runes := []rune(message); len(runes) > 300 {
 		message = string(runes[:300]) + "…"
 	}
-	return &answerError{status, said.Code, message}
+	return &answerError{status, said.Code, message, login.shown()}
 }
 
 // leaksIn says whether a text of the server repeats the credentials.
@@ -358,10 +374,14 @@ func (e *answerError) Error() string {
 		text += ": " + e.message
 	}
 	switch {
+	case e.status == http.StatusUnauthorized && e.shown != "":
+		text += ": check " + e.shown
 	case e.status == http.StatusUnauthorized:
-		text += ": check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN"
+		text += ": it wants a login: set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN"
+	case e.status == http.StatusForbidden && e.shown != "":
+		text += ": who logs in with " + e.shown + " needs the right to the subjects"
 	case e.status == http.StatusForbidden:
-		text += ": the user of SCHEMA_REGISTRY_USERNAME, or SCHEMA_REGISTRY_TOKEN, needs the right to the subjects"
+		text += ": without a login there is no right to the subjects: set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN"
 	case e.status == http.StatusProxyAuthRequired:
 		text += ": HTTP_PROXY has to hold the user and password of the proxy"
 	case e.ofSomebodyElse():

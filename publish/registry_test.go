@@ -185,7 +185,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{"a page of a proxy", answer(502, "<html>secret</html>"), "502 Bad Gateway"},
 		{"a 404 that is not a registry's", answer(404, "not found"), "check the path"},
 		{"a redirect", answer(302, ""), "redirects are not followed"},
-		{"a refused login", answer(401, `{"error_code": 401, "message": "who are you"}`), "401 Unauthorized: who are you: check SCHEMA_REGISTRY_USERNAME"},
+		{"a refused login", answer(401, `{"error_code": 401, "message": "who are you"}`), "401 Unauthorized: who are you: it wants a login: set SCHEMA_REGISTRY_USERNAME"},
 		{"more than anyone needs", func(w http.ResponseWriter, _ *http.Request) {
 			block := []byte(strings.Repeat(" ", 1<<20))
 			for range 17 {

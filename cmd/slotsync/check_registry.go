@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,8 +43,8 @@ func judgeRegistry(w *facts) finding {
 func judgeRegistryLogin(w *facts) finding {
 	switch r := &w.registry; {
 	case r.refused():
-		return fail("set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN, to those of somebody who may read the subjects",
-			"%s", r.err)
+		from := cmp.Or(w.cfg.registryLoginFrom(), "SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN,")
+		return fail("set "+from+" to what lets in somebody who may read the subjects", "%s", r.err)
 	case r.err != nil:
 		return skip("the registry gave no answer")
 	}

@@ -22,7 +22,7 @@ import (
 //	needed  what to give, for a setting that has no default and must be set
 //
 // A secret has no flag for its value, which everybody on the machine could read in the list of processes, but one for
-// the path of its file.
+// the path of its file. A URL with a user or password in it is refused as a flag.
 type config struct {
 	Once         bool      `name:"once" help:"Run one pass and exit: 0 if all is in step, 3 if something stays pending, 1 if nothing could be decided."`
 	DryRun       bool      `name:"dry-run" help:"With --once: say what would be published and why, and write nowhere."`
@@ -96,7 +96,7 @@ type config struct {
 	} `embed:"" group:"Schema registry"`
 
 	Redis struct {
-		URL              endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://. With Sentinel or Cluster, only user, password and database of it are used."`
+		URL              endpoint      `name:"redis-url" vars:"REDIS_HOST,REDIS_URL" file:"" schemes:"redis,rediss,unix" default:"redis://localhost:6379" help:"redis://, rediss:// or unix://. With ?skip_verify=true behind rediss://, any certificate is trusted. With Sentinel or Cluster, only user, password and database of it are used."`
 		Master           string        `name:"redis-sentinel-master" vars:"REDIS_SENTINEL_MASTER" type:"printable" placeholder:"NAME" help:"Name of the master that Sentinel watches."`
 		Sentinels        hostPorts     `name:"redis-sentinel-addrs" vars:"REDIS_SENTINEL_ADDRS" port:"26379" placeholder:"HOST:PORT,..." help:"Some of its Sentinels; the others are asked for."`
 		SentinelPassword secret        `name:"redis-sentinel-password-file" vars:"REDIS_SENTINEL_PASSWORD" file:"" placeholder:"PATH" help:"Password of the Sentinels."`
@@ -155,6 +155,7 @@ type config struct {
 
 	command      string   // its words, like "foreground", or "" when the help page was all that was wanted
 	tokenFrom    string   // the setting that the session token is from, for people
+	registryFrom string   // the setting that the URL of the registry is from, for people
 	badSelection bool     // --republish was given, with a value that is wrong
 	warnings     []string // for the log, once there is one
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -272,9 +273,9 @@ func TestRedisIsFoundInOneWay(t *testing.T) {
 		env   env
 		want  string // that the one fault begins with and, behind a *, has in it; empty: none
 	}{
-		{"Sentinel", env{master: "m", sentinels: "a:1, b:2", "REDIS_HOST": "redis://:p@nowhere/3"}, ""},
-		{"Sentinel with a password of its own", env{master: "m", sentinels: "a:1", "REDIS_SENTINEL_PASSWORD": "p"}, ""},
-		{"Cluster", env{cluster: "a:1,b:2", "REDIS_HOST": "redis://user:p@nowhere"}, ""},
+		{"Sentinel", env{master: "m", sentinels: "localhost:1, 127.0.0.1:2", "REDIS_HOST": "redis://:p@nowhere/3"}, ""},
+		{"Sentinel with a password of its own", env{master: "m", sentinels: "localhost:1", "REDIS_SENTINEL_PASSWORD": "p"}, ""},
+		{"Cluster", env{cluster: "localhost:1,[::1]:2", "REDIS_HOST": "redis://user:p@nowhere"}, ""},
 		{"a name without Sentinels", env{master: "m"}, sentinels + " *is not set"},
 		{"a name and bad Sentinels", env{master: "m", sentinels: "a"}, sentinels + " *has no port"},
 		{"Sentinels without a name", env{sentinels: "a:1"}, master + " *is not set"},
@@ -293,6 +294,33 @@ func TestRedisIsFoundInOneWay(t *testing.T) {
 			t.Errorf("%s: got %+v, warnings %q", c.claim, cfg.redis(), cfg.warnings)
 		case c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), begin) || !strings.Contains(err.Error(), within) || strings.Contains(err.Error(), "\n")):
 			t.Errorf("%s: got %v, want %q and %q in one line", c.claim, err, begin, within)
+		}
+	}
+}
+
+func TestAPasswordOfRedisInTheClearIsWarnedOf(t *testing.T) {
+	sentinels := env{"REDIS_SENTINEL_MASTER": "m", "REDIS_SENTINEL_ADDRS": "localhost:1,sentinel:1"}
+	for _, c := range []struct {
+		claim string
+		env   env
+		says  string // of the one warning; empty: there is none
+	}{
+		{"a password", env{"REDIS_HOST": "redis://:hunter2@redis:6379"}, "REDIS_HOST begins with redis://: the password in it"},
+		{"a user and a password", env{"REDIS_HOST": "redis://me:hunter2@10.0.0.1"}, "REDIS_HOST begins"},
+		{"in a file", env{"REDIS_HOST": "", "REDIS_URL_FILE": file(t, "redis://:hunter2@redis")}, "REDIS_URL_FILE begins"},
+		{"no password", env{"REDIS_HOST": "redis://redis"}, ""},
+		{"on this machine", env{"REDIS_HOST": "redis://:hunter2@127.0.0.1:6379"}, ""},
+		{"by its name", env{"REDIS_HOST": "redis://:hunter2@localhost"}, ""},
+		{"TLS", env{"REDIS_HOST": "rediss://:hunter2@redis"}, ""},
+		{"a socket", env{"REDIS_HOST": "unix://me:hunter2@/run/redis"}, ""},
+		{"Sentinel", with(sentinels, "REDIS_HOST", "redis://:hunter2@localhost"), "the password in it"},
+		{"the Sentinels' own", with(sentinels, "REDIS_SENTINEL_PASSWORD", "hunter2"), "REDIS_SENTINEL_PASSWORD can be read"},
+		{"Cluster", env{"REDIS_CLUSTER_ADDRS": "localhost:1,node:1", "REDIS_HOST": "redis://:hunter2@localhost"}, "the password in it"},
+		{"a Cluster on this machine", env{"REDIS_CLUSTER_ADDRS": "localhost:1", "REDIS_HOST": "redis://:hunter2@nowhere"}, ""},
+	} {
+		got := loadOK(t, minimal(c.env)).warnings
+		if text := strings.Join(got, "; "); len(got) > 1 || (len(got) == 1) != (c.says != "") || !strings.Contains(text, c.says) || strings.Contains(text, "hunter2") {
+			t.Errorf("%s: got warnings %q, want %q", c.claim, got, c.says)
 		}
 	}
 }
@@ -448,8 +476,8 @@ func TestAnEnvironmentOfSlotSyncIsAccepted(t *testing.T) {
 	if cfg.Sync.DaysAhead != 7 || cfg.Sync.DaysPrior != 1 {
 		t.Errorf("got %d days ahead and %d prior, want 7 and 1", cfg.Sync.DaysAhead, cfg.Sync.DaysPrior)
 	}
-	if len(cfg.warnings) != 2 || !strings.Contains(cfg.warnings[0], "SYNC_DAYS_PRIOR") || !strings.Contains(cfg.warnings[1], "LENSES_HOST") {
-		t.Errorf("got warnings %q, want one of the negative days and one of Lenses", cfg.warnings)
+	if len(cfg.warnings) != 3 || !strings.Contains(cfg.warnings[0], "SYNC_DAYS_PRIOR") || !strings.Contains(cfg.warnings[1], "REDIS_HOST") || !strings.Contains(cfg.warnings[2], "LENSES_HOST") {
+		t.Errorf("got warnings %q, want one of the negative days, one of the password and one of Lenses", cfg.warnings)
 	}
 }
 
@@ -618,6 +646,31 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		if got, err := json.Marshal(c.value); err != nil || string(got) != strconv.Quote(c.want) {
 			t.Errorf("JSON: got %s, %v, want %q", got, err, c.want)
 		}
+	}
+}
+
+func TestAUserInAURLIsNoFlag(t *testing.T) {
+	tried := 0
+	declared(t, func(tag reflect.StructTag) {
+		schemes, isURL := tag.Lookup("schemes")
+		if !isURL {
+			return
+		}
+		tried++
+		flag := "--" + tag.Get("name")
+		scheme, _, _ := strings.Cut(schemes, ",")
+		for _, user := range []string{"me:hunter2@", ":hunter2@", "hunter2@"} {
+			_, err := load([]string{flag + "=" + scheme + "://" + user + "host"}, minimal(env{}).get, io.Discard)
+			if got := fmt.Sprint(err); strings.Count(got, "\n") > 0 || !strings.Contains(got, flag) || !strings.Contains(got, "everybody on this machine can read in the list of processes") || strings.Contains(got, "hunter2") {
+				t.Errorf("%s with %s: got %s", flag, user, got)
+			}
+		}
+		if _, err := load([]string{flag + "=" + scheme + "://host"}, minimal(env{}).get, io.Discard); err != nil && strings.Contains(err.Error(), "processes") {
+			t.Errorf("%s without a user: got %v", flag, err)
+		}
+	})
+	if tried < 5 {
+		t.Fatalf("tried %d flags", tried)
 	}
 }
 

@@ -20,7 +20,7 @@ type pairs map[string]string
 func (c *config) kafkaTLS() tlsFiles {
 	k := &c.Kafka
 	return tlsFiles{
-		caSetting: "KAFKA_TLS_CA", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
+		caSetting: "KAFKA_TLS_CA", certSetting: "KAFKA_TLS_CERT", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
 		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)",
 	}
 }
@@ -67,17 +67,10 @@ func (c *config) kafkaLogin() (*publish.Login, error) {
 	return publish.PasswordLogin(k.Mechanism, k.Username, k.Password.Fresh)
 }
 
-// tokenClient keeps no connection, since a token is asked for every few minutes at most, and takes the secret nowhere
-// but to the token endpoint.
+// tokenClient takes the secret nowhere but to the token endpoint.
 func (c *config) tokenClient() *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:             http.ProxyFromEnvironment,
-			DisableKeepAlives: true,
-			DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return c.tokenTLS().dial(ctx, network, address)
-			},
-		},
+		Transport:     courier{c.tokenTLS()},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

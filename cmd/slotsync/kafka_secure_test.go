@@ -181,8 +181,9 @@ func TestEveryCommandComesInTheSameWay(t *testing.T) {
 	}
 }
 
-func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
-	a := newAuthority(t, "an authority")
+// tokenWorld is a world whose broker takes the token that an endpoint with that certificate hands out.
+func tokenWorld(t *testing.T, pair tls.Certificate) (*world.World, *httptest.Server) {
+	t.Helper()
 	idp := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/moved" {
 			http.Redirect(w, r, "/token", http.StatusTemporaryRedirect)
@@ -191,12 +192,22 @@ func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"access_token":"a-token","expires_in":600}`)
 	}))
-	idp.TLS = &tls.Config{Certificates: []tls.Certificate{pairFor(t, a, tomorrow(), "127.0.0.1")}}
+	idp.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	idp.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
-	idp.StartTLS()
-	t.Cleanup(idp.Close)
+	return oauthWorld(t), secured(t, idp)
+}
+
+func secured(t *testing.T, s *httptest.Server) *httptest.Server {
+	t.Helper()
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// oauthWorld is a world whose broker takes a-token. The embedded one does not know the mechanism.
+func oauthWorld(t *testing.T) *world.World {
+	t.Helper()
 	w := start(t, world.Options{Shifts: 20})
-	// The embedded broker does not know the mechanism.
 	for _, key := range []kmsg.Key{kmsg.SASLHandshake, kmsg.SASLAuthenticate} {
 		w.Kafka.ControlKey(key.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			w.Kafka.KeepControl()
@@ -206,6 +217,20 @@ func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
 			return req.ResponseKind(), nil, true
 		})
 	}
+	return w
+}
+
+func tokenSettings(at, ca string) env {
+	return env{
+		"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": at,
+		"KAFKA_SASL_OAUTHBEARER_CLIENT_ID": "id", "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": hush,
+		"KAFKA_SASL_OAUTHBEARER_TLS_CA": ca,
+	}
+}
+
+func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	w, idp := tokenWorld(t, pairFor(t, a, tomorrow(), "127.0.0.1"))
 	for _, c := range []struct {
 		claim, path, ca string
 		says            string
@@ -214,14 +239,30 @@ func TestTheTokenEndpointIsVerifiedToo(t *testing.T) {
 		{"an unknown authority", "/token", "", "KAFKA_SASL_OAUTHBEARER_TLS_CA"},
 		{"a redirect, which would take the secret elsewhere", "/moved", read(t, a.path), "gives no token (307 Temporary Redirect)"},
 	} {
-		settings := env{
-			"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": idp.URL + c.path,
-			"KAFKA_SASL_OAUTHBEARER_CLIENT_ID": "id", "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": "hush-hush",
-			"KAFKA_SASL_OAUTHBEARER_TLS_CA": c.ca,
-		}
-		_, code, log := once(t, w, settings)
+		_, code, log := once(t, w, tokenSettings(idp.URL+c.path, c.ca))
 		if (code == 0) != (c.says == "") || !strings.Contains(log, c.says) {
 			t.Errorf("%s: got exit %d, want %q in\n%s", c.claim, code, c.says, log)
+		}
+	}
+}
+
+// There is no setting for a certificate of ours to show there.
+func TestATokenEndpointThatWantsACertificateIsToldSo(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		idp := httptest.NewUnstartedServer(nil)
+		idp.TLS = &tls.Config{
+			Certificates: []tls.Certificate{pairFor(t, a, tomorrow(), "127.0.0.1")},
+			ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: a.pool(), MaxVersion: version,
+		}
+		idp.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
+		at := secured(t, idp).URL
+		res, err := loadOK(t, minimal(with(tokenSettings(at, a.path), "KAFKA_TLS", "true"))).tokenClient().Get(at)
+		if err == nil {
+			res.Body.Close()
+		}
+		if told := fmt.Sprint(err); !strings.Contains(told, "the server wants a certificate of its clients, and slotsync has none for it") || strings.Contains(told, "_TLS_CERT") {
+			t.Errorf("%s: got %s", tls.VersionName(version), told)
 		}
 	}
 }

@@ -58,6 +58,7 @@ func load(args []string, getenv func(string) string, stdout io.Writer) (*config,
 	if from := cfg.WIW.Token.file; from != nil {
 		cfg.tokenFrom = from.setting
 	}
+	cfg.registryFrom = cmp.Or(l.source[l.setting(&cfg.Registry.URL)], "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL")
 	cfg.badSelection = l.isWrong(&cfg.Republish)
 	if cfg.command == "version" {
 		l.faults = nil // of settings, which it does without
@@ -180,7 +181,7 @@ func (l *loader) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 			if text != "" && try != name {
 				path := text
 				var err error
-				if text, err = readSecret(path); err != nil {
+				if text, err = readBounded(path, mostOf(flag.Target.Type())); err != nil {
 					l.source[flag.Value] = try
 					l.faultIn(flag.Value, err.Error())
 					continue
@@ -202,12 +203,26 @@ func (l *loader) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 	return found, nil
 }
 
-// maxSecret is far above any token, and keeps a path that was mixed up from filling the memory.
-const maxSecret = 64 << 10
+// What keeps a path that was mixed up from filling the memory, in bytes.
+const (
+	maxSecret = 64 << 10 // far above any token
+	maxPEM    = 4 << 20  // a system's bundle of authorities has 220 KiB
+)
 
-// readSecret returns a file's content without what editors put around it: a line end, and a mark of the encoding.
-func readSecret(path string) (string, error) {
-	content, err := readSmall(path)
+// mostOf returns how large the file of a setting of that type may be.
+func mostOf(setting reflect.Type) int {
+	if setting == reflect.TypeFor[pemSource]() {
+		return maxPEM
+	}
+	return maxSecret
+}
+
+// readSecret is readBounded for what goes into a header or a login.
+func readSecret(path string) (string, error) { return readBounded(path, maxSecret) }
+
+// readBounded returns a file's content without what editors put around it: a line end, and a mark of the encoding.
+func readBounded(path string, most int) (string, error) {
+	content, err := readSmall(path, most)
 	if err != nil {
 		var cause *os.PathError
 		if errors.As(err, &cause) {
@@ -226,7 +241,7 @@ func readSecret(path string) (string, error) {
 }
 
 // readSmall reads a regular file. It is read more than once, which a pipe cannot be, and to open one may take for ever.
-func readSmall(path string) ([]byte, error) {
+func readSmall(path string, most int) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -241,9 +256,9 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
-	if err == nil && len(content) > maxSecret {
-		err = fmt.Errorf("it is larger than %d KiB", maxSecret>>10)
+	content, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
+	if err == nil && len(content) > most {
+		err = fmt.Errorf("it is larger than %d KiB", most>>10)
 	}
 	return content, err
 }
@@ -338,6 +353,10 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		s.file = file
 		value = any(s).(T)
 	case endpoint:
+		if m.l.source[v] == "" && s.hasUser() {
+			m.l.faultIn(v, "is given with a user or password, which everybody on this machine can read in the list of processes: give it in the variable"+orFile(v))
+			return nil
+		}
 		s.full.file = file
 		value = any(s).(T)
 	case pemSource:
@@ -353,6 +372,14 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.Set(reflect.ValueOf(value))
 	return nil
+}
+
+// orFile names the other way to give a setting that may hold a secret, if it has one.
+func orFile(v *kong.Value) string {
+	if !v.Tag.Has("file") {
+		return ""
+	}
+	return ", or the path of a file in " + variables(v)[0] + "_FILE"
 }
 
 // bounded adds a setting's bounds to the parser of its type.

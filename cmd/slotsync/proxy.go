@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,4 +38,24 @@ func letThrough(_ context.Context, proxy *url.URL, req *http.Request, res *http.
 	}
 	return fmt.Errorf("the proxy %s opens no way to %s: %s; HTTPS_PROXY names it and its user, and NO_PROXY what is reached without it",
 		proxy.Host, req.Host, res.Status)
+}
+
+// dialProxy connects to a proxy behind https://, which has to have a certificate that the system trusts.
+func dialProxy(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}}).DialContext(ctx, network, address)
+}
+
+// isOfProxy tells whether err says that the proxy could not be reached.
+func isOfProxy(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && network.Op == "proxyconnect"
+}
+
+// explainProxy says which variable to look at when the certificate of a proxy is none that is trusted.
+func explainProxy(proxy *url.URL, err error) error {
+	var authority x509.UnknownAuthorityError
+	if errors.As(err, &authority) {
+		return fmt.Errorf("the certificate of the proxy %s, which HTTPS_PROXY names, is signed by an authority that is not known here: SSL_CERT_FILE has to name the file with its certificate: %w", proxy.Host, err)
+	}
+	return err
 }

@@ -187,3 +187,53 @@ func TestTheAPIAndTheRegistryAreReachedThroughAProxy(t *testing.T) {
 		}
 	})
 }
+
+// The endpoint's authority counts behind a proxy too, and there it says nothing about the proxy's own certificate.
+func TestTokensAreFetchedThroughAProxy(t *testing.T) {
+	const host = "idp.example.test"
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	w, idp := tokenWorld(t, pairFor(t, ours, tomorrow(), host))
+	leads := map[string]string{host + ":443": idp.Listener.Addr().String()}
+	p := startProxy(t, leads)
+	secure := httptest.NewUnstartedServer(p)
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{pairFor(t, theirs, tomorrow(), "127.0.0.1")}}
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
+	secure.StartTLS()
+	t.Cleanup(func() {
+		secure.Close()
+		p.ways.Wait()
+	})
+	at := func(p *httptest.Server) string { return strings.Replace(p.URL, "://", "://me:"+proxyPassword+"@", 1) }
+	through := with(tokenSettings("https://"+host+"/token", ours.path), "HTTPS_PROXY", at(p.Server))
+	for _, c := range []struct {
+		claim    string
+		settings env
+		says     string // in the log; empty: the pass is good
+	}{
+		{"its authority", through, ""},
+		{"an unknown authority", with(through, "KAFKA_SASL_OAUTHBEARER_TLS_CA", ""), "give that authority's certificate in KAFKA_SASL_OAUTHBEARER_TLS_CA"},
+		{"another authority", with(through, "KAFKA_SASL_OAUTHBEARER_TLS_CA", theirs.path), "not signed by an authority in KAFKA_SASL_OAUTHBEARER_TLS_CA"},
+		{"without the proxy's password", with(through, "HTTPS_PROXY", p.URL), "opens no way to " + host + ":443: 407 Proxy Authentication Required; HTTPS_PROXY names it"},
+		{"a proxy behind TLS", with(through, "HTTPS_PROXY", at(secure), "SSL_CERT_FILE", theirs.path), ""},
+		{"a proxy behind TLS that the endpoint's authority has signed", with(through, "HTTPS_PROXY", at(secure),
+			"KAFKA_SASL_OAUTHBEARER_TLS_CA", theirs.path), "SSL_CERT_FILE has to name the file with its certificate"},
+	} {
+		t.Run(c.claim, func(t *testing.T) {
+			out, code := alone(t, in(w, c.settings), "--once")
+			if (code == 0) != (c.says == "") || !strings.Contains(out, c.says) {
+				t.Errorf("got exit %d, want %q in\n%s", code, c.says, out)
+			}
+			if code != 0 {
+				t.Log(lastError(out))
+			}
+			for _, secret := range []string{proxyPassword, hush} {
+				if strings.Contains(out, secret) {
+					t.Errorf("a secret is in\n%s", out)
+				}
+			}
+		})
+	}
+	if !p.saw("CONNECT " + host + ":443") {
+		t.Errorf("the proxy was asked for %q", p.asked)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func (c *config) redis() cache.Config {
 
 func (c *config) redisTLS() tlsFiles {
 	r := &c.Redis
-	return tlsFiles{caSetting: "REDIS_TLS_CA", ca: r.CA, cert: r.Cert, key: r.Key}
+	return tlsFiles{caSetting: "REDIS_TLS_CA", certSetting: "REDIS_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key}
 }
 
 // connect is dial for who reads the connection later: what the server says of our certificate only then is explained too.
@@ -95,23 +96,43 @@ func (c *config) validateRedis(l *loader) {
 		l.fault(&r.URL, err.Error())
 		return
 	}
+	c.warnOfRedisInTheClear(l)
 	why := ""
 	switch at := r.URL.String(); {
 	case strings.HasPrefix(at, "unix://"):
 		why = "does not go with the socket that REDIS_HOST names"
 	case !strings.HasPrefix(at, "rediss://"):
 		why = "goes with TLS, for which REDIS_HOST has to begin with rediss://"
-	case c.unverified():
+	case c.redis().Unverified():
 		l.warn("REDIS_HOST says skip_verify: whoever stands between here and Redis can read and change all that is kept; give the authority of its certificate in REDIS_TLS_CA instead")
 		why = "does not go with the skip_verify of REDIS_HOST, which trusts anybody: take that out"
 	}
 	l.validateTLS(why, c.redisTLS(), &r.CA, &r.Cert, &r.Key)
 }
 
-// unverified tells whether the URL asks to take any certificate for the right one.
-func (c *config) unverified() bool {
-	u, err := url.Parse(c.Redis.URL.Reveal())
-	return err == nil && u.Query().Has("skip_verify") && u.Query().Get("skip_verify") != "false"
+// warnOfRedisInTheClear warns of passwords that others can read on their way to another machine.
+func (c *config) warnOfRedisInTheClear(l *loader) {
+	r := &c.Redis
+	u, err := url.Parse(r.URL.Reveal())
+	if err != nil || u.Scheme != "redis" {
+		return
+	}
+	addresses := []string{net.JoinHostPort(u.Hostname(), u.Port())}
+	if len(r.Sentinels)+len(r.Cluster) > 0 {
+		addresses = slices.Concat(r.Sentinels, r.Cluster)
+	}
+	if !slices.ContainsFunc(addresses, remote) {
+		return
+	}
+	whose := ""
+	if _, has := u.User.Password(); has {
+		whose = "the password in it"
+	} else if !r.SentinelPassword.Empty() {
+		whose = "REDIS_SENTINEL_PASSWORD"
+	}
+	if whose != "" {
+		l.warn("%s begins with redis://: %s can be read on the way, and all that is kept too; where the server speaks TLS, give rediss://", l.nameOf(l.setting(&r.URL)), whose)
+	}
 }
 
 // validateTLS checks three settings that make f, or says of each one that is set why it is of no use.

@@ -24,43 +24,56 @@ func newRegistry(cfg *config) (*publish.Registry, error) {
 
 // registryLogin is what the registry is to be shown, as the settings say now.
 func (c *config) registryLogin() (publish.Credentials, error) {
+	from := c.registryLoginFrom()
 	switch r := &c.Registry; {
 	case r.Username != "":
 		password, err := r.Password.Fresh()
-		return publish.BasicCredentials(r.Username, password), err
+		return publish.BasicCredentials(r.Username, password).From(from), err
 	case !r.Token.Empty():
 		token, err := r.Token.Fresh()
-		return publish.BearerCredentials(token), err
+		return publish.BearerCredentials(token).From(from), err
 	}
 	user, err := c.registryUser()
 	if err != nil || user == nil {
 		return publish.Credentials{}, err
 	}
 	password, _ := user.Password()
-	return publish.BasicCredentials(user.Username(), password), nil
+	return publish.BasicCredentials(user.Username(), password).From(from), nil
+}
+
+// registryLoginFrom names the settings that the login at the registry is from; "" if there is none.
+func (c *config) registryLoginFrom() string {
+	switch r := &c.Registry; {
+	case r.Username != "":
+		return "SCHEMA_REGISTRY_USERNAME and " + r.Password.from("SCHEMA_REGISTRY_PASSWORD")
+	case !r.Token.Empty():
+		return r.Token.from("SCHEMA_REGISTRY_TOKEN")
+	case r.URL.hasUser():
+		return "the user and password in " + c.registryFrom
+	}
+	return ""
 }
 
 // registryUser is the one in the URL of the registry; nil: there is none.
 func (c *config) registryUser() (*url.Userinfo, error) {
-	const name = "SCHEMA_REGISTRY_URL"
 	address, err := c.Registry.URL.Fresh()
 	if err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(strings.TrimSpace(address))
 	if err != nil {
-		return nil, errors.New(name + " cannot be read any more as a URL")
+		return nil, errors.New(c.registryFrom + " cannot be read any more as a URL")
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	if newEndpoint(u).String() != c.Registry.URL.String() {
-		return nil, errors.New(name + " names another registry by now: start again to go there")
+		return nil, errors.New(c.registryFrom + " names another registry by now: start again to go there")
 	}
 	return u.User, nil
 }
 
 func (c *config) registryTLS() tlsFiles {
 	r := &c.Registry
-	return tlsFiles{caSetting: "SCHEMA_REGISTRY_TLS_CA", ca: r.CA, cert: r.Cert, key: r.Key}
+	return tlsFiles{caSetting: "SCHEMA_REGISTRY_TLS_CA", certSetting: "SCHEMA_REGISTRY_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key}
 }
 
 // validateRegistry checks that there is one way to log in, and that what is given for TLS is of use.
@@ -86,7 +99,7 @@ func (c *config) validateRegistry(l *loader) {
 		l.fault(&r.Token, "is set beside a user in the URL of the registry: keep one of the two")
 	}
 	if (inURL != nil || user || token) && r.URL.inTheClear() {
-		l.warn("SCHEMA_REGISTRY_URL is http: what logs in there can be read on the way")
+		l.warn("%s is http: what logs in there can be read on the way", c.registryFrom)
 	}
 	useless := ""
 	if !strings.HasPrefix(r.URL.String(), "https://") {
@@ -95,7 +108,8 @@ func (c *config) validateRegistry(l *loader) {
 	l.validateTLS(useless, c.registryTLS(), &r.CA, &r.Cert, &r.Key)
 }
 
-// courier carries few requests over HTTP, each over a connection of its own, so that certificates may be replaced.
+// courier carries few requests over HTTP, each over a connection of its own, so that certificates may be replaced. It
+// passes by a proxy where the environment names one.
 type courier struct{ files tlsFiles }
 
 var _ http.RoundTripper = courier{}
@@ -105,13 +119,25 @@ func (c courier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxy, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, err
+	}
 	once := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, OnProxyConnectResponse: letThrough,
+		Proxy: http.ProxyURL(proxy), OnProxyConnectResponse: letThrough,
 		TLSClientConfig: config, DisableKeepAlives: true,
 	}
-	res, err := once.RoundTrip(req)
-	if err != nil && req.URL.Scheme == "https" && !errors.Is(err, io.EOF) { // who hangs up later spoke TLS
-		err = c.files.explain(err)
+	if proxy != nil {
+		once.DialTLSContext = dialProxy // a proxy is no server of those that files are for
 	}
-	return res, err
+	res, err := once.RoundTrip(req)
+	switch {
+	case err == nil:
+		return res, nil
+	case isOfProxy(err):
+		return nil, explainProxy(proxy, err)
+	case req.URL.Scheme == "https" && !errors.Is(err, io.EOF): // who hangs up later spoke TLS
+		return nil, c.files.explain(err)
+	}
+	return nil, err
 }

@@ -170,7 +170,7 @@ func TestAStrangeAnswerOfTheRegistryIsTold(t *testing.T) {
 				t.Errorf("got exit %d after %s, want 1 and %q\n%s", code, time.Since(began), c.says, log)
 			}
 			text, _, code := call(t, w, settings, "check")
-			advice := adviceOf(text, "Registry")
+			advice := strings.Join(strings.Fields(adviceOf(text, "Registry")), " ")
 			t.Logf("check:\n%s", advice)
 			if code != 1 || !strings.Contains(advice, "FAIL") || !strings.Contains(strings.ReplaceAll(advice, "SCHEMAREGISTRY", "SCHEMA_REGISTRY"), "SCHEMA_REGISTRY_") {
 				t.Errorf("check: got exit %d\n%s", code, advice)
@@ -206,6 +206,50 @@ func TestARefusedSchemaIsToldWithItsSubject(t *testing.T) {
 				t.Errorf("got exit %d, %q, want 1, the subject that has no schema, %q and the setting", code, told, c.says)
 			}
 		})
+	}
+}
+
+func TestARefusedLoginNamesTheSettingsThatItIsFrom(t *testing.T) {
+	w := start(t, world.Options{Shifts: 3, Partitions: 2})
+	const (
+		address, both = "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL", "SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD"
+		token         = "SCHEMA_REGISTRY_TOKEN"
+	)
+	var answer atomic.Int32
+	w.Registry.Intercept(func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.WriteHeader(int(answer.Load()))
+		return true
+	})
+	inside := strings.Replace(w.Registry.URL(), "://", "://me:"+wrongHush+"@", 1)
+	for _, c := range []struct {
+		claim  string
+		env    env
+		says   string // with a 401, beside its own words, and with a 403
+		never  []string
+		advice string // of check
+	}{
+		{"in the URL", env{address: inside}, "the user and password in " + address, []string{"SCHEMA_REGISTRY_USERNAME", token}, "set the user and password in " + address + " to"},
+		{"in the URL by its other name", env{address: "", "SCHEMA_REGISTRY_URL": inside}, "the user and password in SCHEMA_REGISTRY_URL", []string{address, token}, "set the user and password in SCHEMA_REGISTRY_URL to"},
+		{"in a file with the URL", env{address: "", address + "_FILE": file(t, inside)}, "the user and password in " + address + "_FILE", []string{token}, address + "_FILE"},
+		{"a user", env{"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": wrongHush}, both, []string{token, address}, "set " + both + " to"},
+		{"a token in a file", env{token + "_FILE": file(t, wrongHush)}, token + "_FILE", []string{"SCHEMA_REGISTRY_USERNAME", address}, "set " + token + "_FILE to"},
+		{"nobody", nil, "set " + both + ", or " + token, nil, "set " + both + ", or " + token + ", to"},
+	} {
+		for _, status := range []int32{http.StatusUnauthorized, http.StatusForbidden} {
+			answer.Store(status)
+			_, _, log := once(t, w, c.env)
+			told := lastError(log)
+			text, _, _ := call(t, w, c.env, "check")
+			advice := strings.Join(strings.Fields(adviceOf(text, "Registry")), " ")
+			if !strings.Contains(told, http.StatusText(int(status))) || !strings.Contains(told, c.says) || !strings.Contains(advice, c.advice) {
+				t.Errorf("%s, %d: got %q, want %q, and the advice %q, want %q", c.claim, status, told, c.says, advice, c.advice)
+			}
+			for _, name := range c.never {
+				if strings.Contains(told, name) || strings.Contains(advice, name) {
+					t.Errorf("%s, %d: got %q and the advice %q, of which %s is not set", c.claim, status, told, advice, name)
+				}
+			}
+		}
 	}
 }
 
@@ -286,5 +330,26 @@ func TestTheSettingsOfTLSGoWithTLS(t *testing.T) {
 		if cfg := loadOK(t, minimal(c.env)); len(cfg.warnings) != 1 || !strings.Contains(cfg.warnings[0], c.want) {
 			t.Errorf("%s: got the warnings %q, want %q", c.claim, cfg.warnings, c.want)
 		}
+	}
+}
+
+func TestSkipVerifyIsReadAsRedisReadsIt(t *testing.T) {
+	a := newAuthority(t, "ours")
+	for _, c := range []struct {
+		value string
+		skips bool
+	}{{"true", true}, {"1", true}, {"false", false}, {"0", false}, {"", false}} {
+		address := "rediss://host?skip_verify=" + c.value
+		cfg := loadOK(t, minimal(env{"REDIS_HOST": address}))
+		if warned := len(cfg.warnings) == 1; warned != c.skips {
+			t.Errorf("%s: got warnings %q", address, cfg.warnings)
+		}
+		_, err := load(nil, minimal(env{"REDIS_HOST": address, "REDIS_TLS_CA": a.path}).get, io.Discard)
+		if (err != nil) != c.skips {
+			t.Errorf("%s, with an authority: got %v", address, err)
+		}
+	}
+	if _, err := load(nil, minimal(env{"REDIS_HOST": "rediss://host?skip_verify=never"}).get, io.Discard); err == nil {
+		t.Error("a word that is neither was accepted")
 	}
 }

@@ -174,6 +174,19 @@ func TestEachSecretInAFileIsReplacedWhileTheWorkerRuns(t *testing.T) {
 				},
 			}
 		}},
+		{"WIW_DEVELOPER_KEY_FILE", func(w *world.World) rotation {
+			login := wiwtest.Login{DeveloperKey: firstSecret, Email: loginEmail, Password: loginPassword}
+			w.API.SetLogin(login)
+			return rotation{
+				setting: "WIW_DEVELOPER_KEY_FILE", first: firstSecret, then: thenSecret, says: "WIW_DEVELOPER_KEY",
+				around: env{"WIW_KEY": "", "WIW_EMAIL": loginEmail, "WIW_PASSWORD": loginPassword, "WIW_LOGIN_URL": w.APIURL + "/login"},
+				turn: func() {
+					login.DeveloperKey = thenSecret
+					w.API.SetLogin(login)
+					w.API.Revoke()
+				},
+			}
+		}},
 		{"SCHEMA_REGISTRY_PASSWORD_FILE", func(w *world.World) rotation {
 			return registry(w, "SCHEMA_REGISTRY_PASSWORD_FILE", firstSecret, thenSecret, env{"SCHEMA_REGISTRY_USERNAME": "me"},
 				func(secret string) string { return basic("me", secret) })
@@ -234,8 +247,8 @@ func TestAnAddressThatChangesIsNotFollowedWithASecret(t *testing.T) {
 	replace(t, redisFile, redisAt("redis", "me", thenSecret, elsewhere.Redis.Addr()))
 	replace(t, registryFile, strings.Replace(elsewhere.Registry.URL(), "://", "://me:"+thenSecret+"@", 1))
 	for name, ask := range map[string]func() error{
-		"REDIS_HOST":          func() error { return client.Get(t.Context(), "x").Err() },
-		"SCHEMA_REGISTRY_URL": func() error { _, err := registry.Latest(t.Context(), "s"); return err },
+		"REDIS_HOST": func() error { return client.Get(t.Context(), "x").Err() },
+		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL_FILE": func() error { _, err := registry.Latest(t.Context(), "s"); return err },
 	} {
 		err := ask()
 		if err == nil || !strings.Contains(err.Error(), name+" names another") || !strings.Contains(err.Error(), "start again") || strings.Contains(err.Error(), thenSecret) {

@@ -46,6 +46,14 @@ func (s secret) Fresh() (string, error) {
 	return text, nil
 }
 
+// from returns the name of the setting that names the secret's file, or otherwise if it is not from a file.
+func (s secret) from(otherwise string) string {
+	if s.file == nil {
+		return otherwise
+	}
+	return s.file.setting
+}
+
 // Empty tells whether there is no secret.
 func (s secret) Empty() bool { return s.Reveal() == "" }
 
@@ -78,6 +86,12 @@ func (e endpoint) Reveal() string { return e.full.Reveal() }
 
 // Fresh returns the whole URL as it is now: a file, which may have been replaced, is read again.
 func (e endpoint) Fresh() (string, error) { return e.full.Fresh() }
+
+// hasUser tells whether the URL holds a user or a password.
+func (e endpoint) hasUser() bool {
+	u, err := url.Parse(e.Reveal())
+	return err == nil && u.User != nil
+}
 
 func (e endpoint) String() string { return e.shown }
 

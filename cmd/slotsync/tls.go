@@ -46,7 +46,7 @@ func (p pemSource) read() ([]byte, error) {
 	if p.path == "" {
 		return []byte(p.text.Reveal()), nil
 	}
-	text, err := readSecret(p.path)
+	text, err := readBounded(p.path, maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", p.setting, err)
 	}
@@ -56,7 +56,9 @@ func (p pemSource) read() ([]byte, error) {
 // tlsFiles say how to speak TLS with one kind of server. All files are read anew for each connection, so they can be
 // replaced while the worker runs.
 type tlsFiles struct {
-	caSetting string // its name, for advice; also if it is not set
+	// Names for advice, also of what is not set. Without a certSetting, no certificate of ours can be given.
+	caSetting, certSetting string
+
 	ca        pemSource
 	cert, key pemSource
 	// serverName is the name in the certificate; empty: the host that is connected to.
@@ -227,13 +229,17 @@ func (f tlsFiles) explainAlert(err error) error {
 	if err == nil || !strings.Contains(err.Error(), "remote error: tls: ") {
 		return err
 	}
-	cert, text := strings.TrimSuffix(f.caSetting, "_CA")+"_CERT", err.Error()
+	cert, text := f.certSetting, err.Error()
+	required := strings.Contains(text, "certificate required")
 	switch {
-	case f.cert.given() && strings.Contains(text, "certificate required"):
+	case f.cert.given() && required:
 		return fmt.Errorf("the server does not accept the certificate in %s: no authority that it names has signed it: %w", cert, err)
-	case strings.Contains(text, "certificate required"), !f.cert.given() && (strings.Contains(text, "bad certificate") || strings.Contains(text, "handshake failure")):
+	case required, !f.cert.given() && (strings.Contains(text, "bad certificate") || strings.Contains(text, "handshake failure")):
+		if cert == "" {
+			return fmt.Errorf("the server wants a certificate of its clients, and slotsync has none for it: let it do without one: %w", err)
+		}
 		return fmt.Errorf("the server wants a certificate of its clients: set %s: %w", cert, err)
-	case strings.Contains(text, "expired certificate"):
+	case f.cert.given() && strings.Contains(text, "expired certificate"):
 		return fmt.Errorf("the server says that the certificate in %s has expired: %w", cert, err)
 	case f.cert.given() && (strings.Contains(text, "certificate") || strings.Contains(text, "handshake failure")):
 		return fmt.Errorf("the server does not accept the certificate in %s: %w", cert, err)

@@ -106,7 +106,7 @@ func TestWhatIsWrongWithTLSIsSaidInWords(t *testing.T) {
 		{"no certificate of ours, TLS 1.2", speak(t, asks(tls.VersionTLS12)), tlsFiles{ca: ca}, "wants a certificate of its clients: set KAFKA_TLS_CERT"},
 		{"a certificate of another's", speak(t, asks(0)), tlsFiles{ca: ca, cert: pemFrom(t, "KAFKA_TLS_CERT", otherCert), key: pemFrom(t, "KAFKA_TLS_KEY", otherKey)}, "KAFKA_TLS_CERT"},
 	} {
-		c.files.caSetting = "KAFKA_TLS_CA"
+		c.files.caSetting, c.files.certSetting = "KAFKA_TLS_CA", "KAFKA_TLS_CERT"
 		err := visit(t, c.files, c.address)
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v, want %q", c.claim, err, c.says)
@@ -168,5 +168,22 @@ func TestAPortThatIsMuteToAHandshakeIsToldFromOneThatIsAway(t *testing.T) {
 	_, err = tlsFiles{noTLS: " (KAFKA_TLS)"}.dial(ctx, "tcp", mute.Addr().String())
 	if err == nil || !strings.Contains(err.Error(), "no answer to the handshake, as from a port without TLS (KAFKA_TLS)") || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The bundle of a system's authorities is some 220 KiB.
+func TestAFileOfPEMMayHoldAllAuthoritiesThereAre(t *testing.T) {
+	one, other := read(t, newAuthority(t, "one").path), read(t, newAuthority(t, "other").path)
+	bundle := func(bytes int) string { return file(t, strings.Repeat(one, bytes/len(one)+1)+other) }
+	secure := env{"KAFKA_TLS": "true", "REDIS_HOST": "rediss://host", "AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL": "https://host"}
+	for _, setting := range []string{"KAFKA_TLS_CA", "REDIS_TLS_CA", "SCHEMA_REGISTRY_TLS_CA"} {
+		cfg := loadOK(t, minimal(with(secure, setting, bundle(1<<20))))
+		if len(cfg.warnings) > 0 {
+			t.Errorf("%s: got warnings %q", setting, cfg.warnings)
+		}
+		_, err := load(nil, minimal(with(secure, setting, bundle(4<<20))).get, io.Discard)
+		if err == nil || !strings.HasPrefix(err.Error(), setting+" ") || !strings.Contains(err.Error(), "larger than 4096 KiB") {
+			t.Errorf("%s: got %v, want a refusal of what is above 4 MiB", setting, err)
+		}
 	}
 }
