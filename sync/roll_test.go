@@ -539,6 +539,27 @@ func TestNoTombstonePassesTheLimit(t *testing.T) {
 	})
 }
 
+// Else the end of one could end the other, though its record never arrived.
+func TestNoTwoBatchesBearOneMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- (&incarnation{world: w, name: "worker"}).worker().Run(ctx) }()
+		for _, content := range []string{gone, "A", gone, "B"} {
+			w.set(map[int64]string{3: content})
+			aMinute()
+			aMinute()
+		}
+		stop()
+		<-done
+		slices.Sort(w.marks)
+		if n := len(w.marks); n < 5 || len(slices.Compact(slices.Clone(w.marks))) != n {
+			t.Errorf("%d batches bear the marks %v", n, w.marks)
+		}
+	})
+}
+
 func TestNobodyIsAskedForAtTheLimit(t *testing.T) {
 	for limit, asks := range map[int]bool{1: false, 2: true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -64,6 +64,7 @@ type world struct {
 	unmourned  []int64        // set aside before there was a letter of theirs
 	badShare   float64        // of workers; 0: 0.1
 
+	marks  []uint64         // one for each batch that was intended
 	newest map[int64]string // content that the lease's holder intended last
 	leaves map[string]bool  // parts of the protocol that are left out
 	schema shiftsync.SchemaID
@@ -764,6 +765,9 @@ func (i *incarnation) Intend(_ context.Context, t shiftsync.Term, intents []shif
 	_, err = i.step("intend", i.locked(func() error {
 		if err := i.current(t); err != nil {
 			return err
+		}
+		if len(intents) > 0 {
+			i.marks = append(i.marks, intents[0].Mark)
 		}
 		for _, in := range intents {
 			if i.isHolder(t.Owner) { // what anybody else intends is old
