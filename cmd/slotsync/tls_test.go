@@ -138,7 +138,7 @@ func TestFilesAreReadAnewForEachConnection(t *testing.T) {
 	newCert, newKey := after.signed("slotsync", tomorrow())
 	ca, cert, key := file(t, read(t, before.path)), file(t, oldCert), file(t, oldKey)
 	f := tlsFiles{
-		caSetting: "KAFKA_TLS_CA", ca: pemFrom(t, "KAFKA_TLS_CA", ca),
+		caSetting: "KAFKA_TLS_CA", certSetting: "KAFKA_TLS_CERT", ca: pemFrom(t, "KAFKA_TLS_CA", ca),
 		cert: pemFrom(t, "KAFKA_TLS_CERT", cert), key: pemFrom(t, "KAFKA_TLS_KEY", key),
 	}
 	wantSays := func(says string) {
