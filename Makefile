@@ -22,7 +22,7 @@ check: ## what a change must pass: format, vet, lint, and the tests under the ra
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 20m ./...
 	cd deploy && go vet ./... && go run $(STATICCHECK) ./... && go test -count=1 ./...
 
 vulns: ## known vulnerabilities in the code that is called, as vuln.go.dev or VULN_DB tells them
@@ -42,7 +42,7 @@ stack-down: ## ends what make stack started
 
 test-stack: ## all tests, and those against a stack of their own, which must not be missing (needs what .ci/run installs)
 	@SLOTSYNC_TEST_STACK=1 deploy/stack/stack run \
-		go test -count=1 $(PACKAGES)
+		go test -count=1 -timeout 20m $(PACKAGES)
 
 chaos: ## the worker while everything around it fails, for CHAOS_FOR (2h); CHAOS='--seed 7' strikes as before (needs what make stack needs)
 	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars go run ./cmd/chaos --for $(CHAOS_FOR) $(CHAOS)
