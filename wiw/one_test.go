@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,24 +89,24 @@ func TestTroubleWithOneShiftDoesNotStopTheWindow(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server := wiwtest.New(wiwtest.Options{Token: token, Shifts: 5})
-			singles := 0
+			var singles atomic.Int64
 			answer := func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/2/shifts" {
 					server.ServeHTTP(w, r)
 					return
 				}
-				singles++
+				singles.Add(1)
 				fault(w, r, nil)
 			}
 			client := newClient(t, http.HandlerFunc(answer), wiw.Config{})
 			if _, _, err := readOne(t, client, 1); err == nil {
 				t.Fatal("no trouble")
 			}
-			asked := singles
+			asked := singles.Load()
 			if got, err := readAll(client, month); err != nil || len(got) != 5 {
 				t.Errorf("the window: got %d shifts, %v", len(got), err)
 			}
-			if _, _, err := readOne(t, client, 2); err == nil || singles != asked {
+			if _, _, err := readOne(t, client, 2); err == nil || singles.Load() != asked {
 				t.Errorf("the next one was asked for at once: %v", err)
 			}
 		})
@@ -122,8 +123,8 @@ func TestAServerThatFailsIsAskedForOneShiftOnce(t *testing.T) {
 		"it talks nonsense":     wiwtest.Body(`{"shifts":`),
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			asked := 0
-			answer := func(w http.ResponseWriter, r *http.Request) { asked++; fault(w, r, nil) }
+			var asked atomic.Int64
+			answer := func(w http.ResponseWriter, r *http.Request) { asked.Add(1); fault(w, r, nil) }
 			client := newClient(t, http.HandlerFunc(answer), wiw.Config{Timeout: 5 * time.Second})
 			began := time.Now()
 			for id := range int64(3) {
@@ -131,12 +132,12 @@ func TestAServerThatFailsIsAskedForOneShiftOnce(t *testing.T) {
 					t.Errorf("%s: shift %d: %v", claim, id+1, err)
 				}
 			}
-			if took := time.Since(began); asked != 1 || took > 6*time.Second {
-				t.Errorf("%s: three shifts took %d requests and %s", claim, asked, took)
+			if took := time.Since(began); asked.Load() != 1 || took > 6*time.Second {
+				t.Errorf("%s: three shifts took %d requests and %s", claim, asked.Load(), took)
 			}
 			<-time.After(31 * time.Second)
-			if _, _, err := readOne(t, client, 1); err == nil || asked != 2 {
-				t.Errorf("%s: half a minute later: %d requests in all, %v", claim, asked, err)
+			if _, _, err := readOne(t, client, 1); err == nil || asked.Load() != 2 {
+				t.Errorf("%s: half a minute later: %d requests in all, %v", claim, asked.Load(), err)
 			}
 		})
 	}
@@ -144,9 +145,9 @@ func TestAServerThatFailsIsAskedForOneShiftOnce(t *testing.T) {
 
 func TestAStopIsNoTroubleOfTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int64
 		hang := wiwtest.Hang()
-		client := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked++; hang(w, r, nil) }), wiw.Config{})
+		client := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1); hang(w, r, nil) }), wiw.Config{})
 		for range 2 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			err := client.ReadOne(ctx, 1, func(int64, uint64, []byte) error { return nil })
@@ -155,8 +156,8 @@ func TestAStopIsNoTroubleOfTheServer(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if asked != 2 {
-			t.Errorf("asked %d times, want 2", asked)
+		if asked.Load() != 2 {
+			t.Errorf("asked %d times, want 2", asked.Load())
 		}
 	})
 }
@@ -167,14 +168,14 @@ func TestAWordOnOneShiftHoldsNoOtherBack(t *testing.T) {
 		wiwtest.Status(http.StatusForbidden, `{"error":"no permission","code":3005}`),
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			asked := 0
-			answer := func(w http.ResponseWriter, r *http.Request) { asked++; fault(w, r, nil) }
+			var asked atomic.Int64
+			answer := func(w http.ResponseWriter, r *http.Request) { asked.Add(1); fault(w, r, nil) }
 			client := newClient(t, http.HandlerFunc(answer), wiw.Config{})
 			for id := range int64(3) {
 				_, _, _ = readOne(t, client, id+1)
 			}
-			if asked != 3 {
-				t.Errorf("asked for three, %d requests", asked)
+			if asked.Load() != 3 {
+				t.Errorf("asked for three, %d requests", asked.Load())
 			}
 		})
 	}
