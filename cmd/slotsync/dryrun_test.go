@@ -43,6 +43,7 @@ func everything(t *testing.T, w *world.World) string {
 }
 
 func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 40})
 	all := len(truth(w))
 	rehearse := func(claim string, want ...string) string {

@@ -228,6 +228,7 @@ func expected(s shiftsync.Shift) map[string]any {
 }
 
 func TestTheTopicFollowsTheAPI(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 1500, Partitions: 3})
 	all := len(truth(w))
 	pass := func(claim string, want int) {

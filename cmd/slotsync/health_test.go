@@ -183,6 +183,7 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 }
 
 func TestAProbeThatCannotAsk(t *testing.T) {
+	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"UP"}`) }))
 	defer other.Close()
 	mute, err := net.Listen("tcp", "127.0.0.1:0")

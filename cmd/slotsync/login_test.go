@@ -82,6 +82,7 @@ func TestARevokedTokenCostsOneLogin(t *testing.T) {
 }
 
 func TestAWrongPasswordHelpsItsOperator(t *testing.T) {
+	t.Parallel()
 	w, settings := loginWorld(t, 0)
 	settings["WIW_PASSWORD"] = "wrong-password"
 	_, code, text := once(t, w, settings)
@@ -106,6 +107,7 @@ func TestAWrongPasswordHelpsItsOperator(t *testing.T) {
 }
 
 func TestAReplacedPasswordIsUsedByTheNextPass(t *testing.T) {
+	t.Parallel()
 	w, settings := loginWorld(t, 0)
 	path := file(t, "wrong\n")
 	settings["WIW_PASSWORD"], settings["WIW_PASSWORD_FILE"] = "", path
@@ -127,6 +129,7 @@ func TestAReplacedPasswordIsUsedByTheNextPass(t *testing.T) {
 }
 
 func TestAReplacedTokenIsUsedByTheNextPass(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 20, Partitions: 2})
 	path := file(t, "the-old-token\n")
 	log := loop(t, in(w, map[string]string{"WIW_KEY": "", "WIW_KEY_FILE": path, "SYNC_SLEEP_PERIOD_SECONDS": "0"}))
@@ -143,6 +146,7 @@ func TestAReplacedTokenIsUsedByTheNextPass(t *testing.T) {
 }
 
 func TestAnEndingTokenIsReplacedBefore(t *testing.T) {
+	t.Parallel()
 	w, settings := loginWorld(t, 6*time.Second)
 	log := loop(t, in(w, settings))
 	log.until(t, "logged in", 2)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(beTheProgram) != "":
 		main()
 	case os.Getenv(waitForSignals) == "":
+		_ = flag.Set("test.parallel", "8") // they wait more than they work
 		os.Exit(m.Run())
 	}
 	ctx := untilSignal()

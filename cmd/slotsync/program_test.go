@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,13 +191,20 @@ func (r *running) halt(t *testing.T) {
 	}
 }
 
-// freeAddr returns an address on loopback where nobody listens.
+// freeAddr returns an address on loopback where nobody listens. No test is given what another one was, even if it is not
+// in use yet, nor is a connection, whose ports begin at 32,768. The servers of other packages' tests take theirs elsewhere.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 17_000+(uint32(os.Getpid())*101+addrs.Add(1))%5_000) // runs of these tests begin apart
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there are no free ports")
+	return ""
 }
+
+// addrs counts the addresses that freeAddr gave.
+var addrs atomic.Uint32

@@ -190,6 +190,7 @@ func TestTheAPIAndTheRegistryAreReachedThroughAProxy(t *testing.T) {
 
 // The endpoint's authority counts behind a proxy too, and there it says nothing about the proxy's own certificate.
 func TestTokensAreFetchedThroughAProxy(t *testing.T) {
+	t.Parallel()
 	const host = "idp.example.test"
 	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
 	w, idp := tokenWorld(t, pairFor(t, ours, tomorrow(), host))

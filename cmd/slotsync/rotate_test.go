@@ -261,6 +261,7 @@ func TestAnAddressThatChangesIsNotFollowedWithASecret(t *testing.T) {
 }
 
 func TestCertificatesOfTheRegistryAreReplacedWhileTheWorkerRuns(t *testing.T) {
+	t.Parallel()
 	before, after := newAuthority(t, "before"), newAuthority(t, "after")
 	old, young := before.sign("server", time.Hour, "127.0.0.1"), after.sign("server", time.Hour, "127.0.0.1")
 	oldClient, youngClient := before.sign("client", time.Hour), after.sign("client", time.Hour)

@@ -120,6 +120,7 @@ func TestAnOpaqueTokenHasNoGauge(t *testing.T) {
 }
 
 func TestAReplacedTokenEndsTheWarnings(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		path := file(t, lasting(7*24*time.Hour))
 		s := openSession(t, env{"WIW_KEY": "", "WIW_KEY_FILE": path})

@@ -100,6 +100,7 @@ func TestTheOnlyPassDoesNotWaitLongForWhatIsAway(t *testing.T) {
 
 // What is wrong at once is wrong again at once, and must not be met as fast as it can be asked.
 func TestATroubleWithoutAWaitIsNotMetInAHurry(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t)
 	asked := make(chan time.Time, 100)
 	w.Kafka.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -181,6 +181,7 @@ func TestAStopIsBoundedWhateverHangs(t *testing.T) {
 
 // A stop before the end of the only pass is told by the status, since nobody can say that all is in step.
 func TestAStopOfTheOnlyPassIsToldByTheStatus(t *testing.T) {
+	t.Parallel()
 	type stage struct {
 		claim string
 		at    func(s *stopping) string

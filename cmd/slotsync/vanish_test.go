@@ -134,6 +134,7 @@ func TestWhatVanishesFromTheAPI(t *testing.T) {
 
 // The list comes back empty, and later whole: nothing was deleted meanwhile.
 func TestAnEmptyListDeletesNothing(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 20, Partitions: 1})
 	settings := env{"SYNC_DELETES": "tombstone", "WIW_RATE": "6000"}
 	if _, code, log := once(t, w, settings); code != 0 {
