@@ -1,10 +1,6 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -23,30 +19,6 @@ func (c *config) kafkaTLS() tlsFiles {
 		caSetting: "KAFKA_TLS_CA", certSetting: "KAFKA_TLS_CERT", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
 		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)",
 	}
-}
-
-// dialKafka is dial for a client that shows what it reads.
-func (f tlsFiles) dialKafka(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := f.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &explainedConn{conn, f}, nil
-}
-
-// explainedConn says in words what a server had against our certificate, which with TLS 1.3 comes instead of its first
-// answer.
-type explainedConn struct {
-	*tls.Conn
-	files tlsFiles
-}
-
-func (c *explainedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = c.files.explain(err)
-	}
-	return n, err
 }
 
 // kafkaLogin returns how to log in at the brokers; nil: not at all.
