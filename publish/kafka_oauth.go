@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -23,7 +25,7 @@ type OAuth struct {
 	Secret     func() (string, error) // asked for with each token
 	Scopes     []string
 	Extensions map[string]string // sent to the broker beside the token
-	HTTP       *http.Client      // that the token is asked for with; nil: http.DefaultClient
+	HTTP       *http.Client      // that the token is asked for with; nil: http.DefaultClient. See ErrRefused
 }
 
 // tokenPatience is how long a login waits for a token from elsewhere, beside what the broker takes.
@@ -123,6 +125,13 @@ type refusedToken string
 
 func (r refusedToken) Error() string { return string(r) }
 
+// Is makes it an ErrRefused.
+func (r refusedToken) Is(target error) bool { return target == ErrRefused }
+
+// ErrRefused is a no to what was shown on the way to a token, which would be refused again. What OAuth.HTTP returns may
+// be one, if a proxy says it.
+var ErrRefused = errors.New("refused")
+
 // errUnavailable is a token endpoint that cannot answer now.
 var errUnavailable = errors.New("not available")
 
@@ -141,14 +150,29 @@ func (o OAuth) explain(err error) error {
 		}
 		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status))
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer of %s within %s: %w", o.where(), tokenPatience, context.DeadlineExceeded)
+		return fmt.Errorf("no answer of %s within %s (%s?): %w", o.where(), tokenPatience, isEndpointRight, context.DeadlineExceeded)
 	case errors.As(err, &network):
-		return fmt.Errorf("%s: %w", o.where(), network.Err)
+		return unreachedEndpoint(fmt.Errorf("%s: %w", o.where(), network.Err))
 	}
 	if strings.HasPrefix(err.Error(), "oauth2: cannot fetch token: ") { // which has no type
 		return fmt.Errorf("%s gives no token: %w (its answer breaks off)", o.where(), errUnavailable)
 	}
 	return refusedToken(o.where() + " gives no token: what it answers cannot be read")
+}
+
+const isEndpointRight = "is KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL right"
+
+// unreachedEndpoint says which setting may be wrong if nobody was reached.
+func unreachedEndpoint(err error) error {
+	var way *net.OpError
+	isWay := errors.As(err, &way)
+	switch {
+	case isWay && way.Op == "proxyconnect" && !mustBeMended(err):
+		return fmt.Errorf("%w; is HTTPS_PROXY (or HTTP_PROXY) right, and the proxy up?", err)
+	case isWay && way.Op == "dial", errors.Is(err, io.EOF):
+		return fmt.Errorf("%w; %s, and the endpoint up?", err, isEndpointRight)
+	}
+	return err
 }
 
 // where is the URL without anything that may be secret.

@@ -61,7 +61,8 @@ type tlsFiles struct {
 	cert, key pemSource
 	// serverName is the name in the certificate; empty: the host that is connected to.
 	serverName string
-	noTLS      string // what to do about a server that speaks none; empty: nothing is said
+	noTLS      string // what to look at if a server speaks none; empty: nothing is said
+	named      string // what to look at if its certificate is for another name; empty: nothing is said
 }
 
 // config returns what a connection to host needs. Its errors begin with the name of the setting that is wrong.

@@ -64,11 +64,11 @@ func (f tlsFiles) explain(err error) error {
 		}
 		return fmt.Errorf("the server's certificate is signed by an authority that is not known here: give that authority's certificate in %s: %w", f.caSetting, err)
 	case errors.As(err, &name):
-		return fmt.Errorf("the server's certificate is for %s, not for %s: reach it by a name in it: %w", namesIn(name.Certificate), name.Host, err)
+		return fmt.Errorf("the server's certificate is for %s, not for %s: reach it by a name in it%s: %w", namesIn(name.Certificate), name.Host, f.named, err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		what := "has expired, on " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
+		what := "has expired, on " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339) + ": it has to be renewed"
 		if time.Now().Before(invalid.Cert.NotBefore) {
-			what = "is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339)
+			what = "is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339) + ": is the clock of this machine right?"
 		}
 		return fmt.Errorf("the server's certificate %s: %w", what, err)
 	case errors.As(err, &plain):
