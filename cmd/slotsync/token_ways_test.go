@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // tokenEndpoint hands out a-token, and counts who asks.
@@ -23,6 +25,7 @@ func tokenEndpoint(asked *atomic.Int32) http.HandlerFunc {
 
 // What is not encrypted a proxy carries itself, and answers itself if it does not know us.
 func TestAProxysRefusalIsNotTakenForOneOfTheServerBehindIt(t *testing.T) {
+	t.Parallel()
 	const idp, registry = "idp.example.test", "registry.example.test"
 	var asked atomic.Int32
 	far := httptest.NewServer(tokenEndpoint(&asked))
@@ -69,11 +72,38 @@ func TestAProxysRefusalIsNotTakenForOneOfTheServerBehindIt(t *testing.T) {
 	}
 }
 
+// Proxies ask directories for passwords too, which lock accounts.
+func TestAPasswordThatAProxyRefusesIsShownOnce(t *testing.T) {
+	t.Parallel()
+	const idp = "idp.example.test"
+	w := oauthWorld(t)
+	for proxyOf, tokens := range map[string]string{"HTTP_PROXY": "http://" + idp + "/token", "HTTPS_PROXY": "https://" + idp + "/token"} {
+		t.Run(proxyOf, func(t *testing.T) {
+			t.Parallel()
+			p := startProxy(t, nil)
+			r := launchIn(t, w, with(tokenSettings(tokens, newAuthority(t, "ours").path),
+				proxyOf, strings.Replace(p.URL, "://", "://me:wrong@", 1), "SYNC_SLEEP_PERIOD_SECONDS", "0", "LOG_LEVEL", "debug"))
+			r.until(t, bad, 4)
+			r.signal(t, syscall.SIGTERM)
+			if code := r.exit(t, time.Minute); code != 0 {
+				t.Errorf("got exit %d", code)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if len(p.asked) != 1 {
+				t.Errorf("in four passes the proxy was asked for %q, want once", p.asked)
+			}
+		})
+	}
+}
+
 // There is no setting for it, so the message must not name one.
 func TestATokenEndpointThatWantsACertificateOfOursIsToldOnce(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "ours")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
+			t.Parallel()
 			var asked, shaken atomic.Int32
 			far := httptest.NewUnstartedServer(tokenEndpoint(&asked))
 			far.TLS = &tls.Config{
@@ -86,7 +116,7 @@ func TestATokenEndpointThatWantsACertificateOfOursIsToldOnce(t *testing.T) {
 			}
 			far.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are meant to fail
 			w := oauthWorld(t)
-			r := loop(t, in(w, with(tokenSettings(secured(t, far).URL, a.path), "SYNC_SLEEP_PERIOD_SECONDS", "1")))
+			r := loop(t, in(w, with(tokenSettings(secured(t, far).URL, a.path), "SYNC_SLEEP_PERIOD_SECONDS", "0")))
 			r.until(t, "the server wants a certificate of its clients, and slotsync has none for it", 1)
 			r.until(t, bad, 4)
 			r.halt(t)
