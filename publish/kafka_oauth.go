@@ -24,6 +24,7 @@ type OAuth struct {
 	ClientID   string
 	Secret     func() (string, error) // asked for with each token
 	Scopes     []string
+	Audience   string            // asked for; empty: the endpoint's own choice
 	Extensions map[string]string // sent to the broker beside the token
 	HTTP       *http.Client      // that the token is asked for with; nil: http.DefaultClient. See ErrRefused
 }
@@ -36,7 +37,7 @@ func OAuthLogin(o OAuth) *Login {
 	t := &tokens{fetch: o.fetcher()}
 	return &Login{
 		mechanism: "OAUTHBEARER",
-		look:      "does it trust tokens of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, with that audience, KAFKA_SASL_OAUTHBEARER_SCOPE and _EXTENSIONS?",
+		look:      "does it trust tokens of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, with that KAFKA_SASL_OAUTHBEARER_SCOPE, _AUDIENCE and _EXTENSIONS?",
 		patience:  tokenPatience,
 		start: func(ctx context.Context, _ string) (sasl.Mechanism, error) {
 			token, err := t.token(ctx)
@@ -85,6 +86,9 @@ func (o OAuth) fetcher() func(ctx context.Context) (*oauth2.Token, error) {
 	// Nobody tells how the client is to be shown, so the usual way is tried first. Each try with a wrong secret counts,
 	// so what has worked once is kept to.
 	config := &clientcredentials.Config{ClientID: o.ClientID, TokenURL: o.TokenURL, Scopes: o.Scopes, AuthStyle: oauth2.AuthStyleInHeader}
+	if o.Audience != "" {
+		config.EndpointParams = url.Values{"audience": {o.Audience}}
+	}
 	known := false
 	return func(ctx context.Context) (*oauth2.Token, error) {
 		secret, err := o.Secret()
@@ -148,7 +152,7 @@ func (o OAuth) explain(err error) error {
 		if refused.Response.StatusCode >= 500 || refused.Response.StatusCode == http.StatusTooManyRequests {
 			return fmt.Errorf("%s gives no token: %w (%s)", o.where(), errUnavailable, status)
 		}
-		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status))
+		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET, _SCOPE and _AUDIENCE", o.where(), status))
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer of %s within %s (%s?): %w", o.where(), tokenPatience, isEndpointRight, context.DeadlineExceeded)
 	case errors.As(err, &network):

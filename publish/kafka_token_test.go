@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,4 +85,40 @@ func TestAnEndpointThatIsAwayIsAskedAgainAtOnce(t *testing.T) {
 			t.Errorf("asked %d times within a question, want more: it may have just restarted", asked)
 		}
 	})
+}
+
+func TestScopeAndAudienceAreAskedForInEachWayToShowAClient(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		claim          string
+		scopes         []string
+		audience, want string // what the endpoint is asked
+	}{
+		{"both", []string{"a", "b"}, "https://kafka", "audience=https%3A%2F%2Fkafka&grant_type=client_credentials&scope=a+b"},
+		{"neither", nil, "", "grant_type=client_credentials"},
+	} {
+		var asked []string
+		answer := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			_ = r.ParseForm()
+			w := httptest.NewRecorder()
+			w.Header().Set("Content-Type", "application/json")
+			if r.Form.Get("client_secret") == "" { // it takes them in the body only
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			r.Form.Del("client_id")
+			r.Form.Del("client_secret")
+			asked = append(asked, r.Form.Encode())
+			fmt.Fprint(w, `{"access_token":"token-1","expires_in":600}`)
+			return w.Result(), nil
+		})}
+		login := publish.OAuthLogin(publish.OAuth{
+			TokenURL: "https://idp/token", ClientID: "id", Secret: always("shout"), Scopes: c.scopes, Audience: c.audience, HTTP: answer,
+		})
+		if _, err := publish.TokenOf(t.Context(), login, "kafka"); err != nil {
+			t.Errorf("%s: %v", c.claim, err)
+		}
+		if want := []string{c.want, c.want}; !slices.Equal(asked, want) {
+			t.Errorf("%s: asked %q, want %q", c.claim, asked, want)
+		}
+	}
 }

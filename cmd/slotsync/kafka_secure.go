@@ -32,7 +32,7 @@ func (c *config) kafkaLogin() (*publish.Login, error) {
 	case "OAUTHBEARER":
 		return publish.OAuthLogin(publish.OAuth{
 			TokenURL: k.TokenURL.Reveal(), ClientID: k.ClientID, Secret: k.Secret.Fresh,
-			Scopes: strings.Fields(k.Scope), Extensions: k.Extensions,
+			Scopes: strings.Fields(k.Scope), Audience: k.Audience, Extensions: k.Extensions,
 			HTTP: c.tokenClient(),
 		}), nil
 	}
@@ -99,6 +99,7 @@ func (c *config) validateKafkaLogin(l *loader) {
 		{&k.ClientID, k.ClientID != "", oauth, "the client id"},
 		{&k.Secret, !k.Secret.Empty(), oauth, "the client's secret"},
 		{&k.Scope, k.Scope != "", oauth, ""},
+		{&k.Audience, k.Audience != "", oauth, ""},
 		{&k.Extensions, len(k.Extensions) > 0, oauth, ""},
 		{&k.TokenCA, k.TokenCA.given(), oauth, ""},
 		{&k.AWSRegion, k.AWSRegion != "", aws, ""},
