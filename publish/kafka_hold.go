@@ -30,8 +30,9 @@ func (h *hold) refusal(secret string) error {
 	return h.err
 }
 
-// refused begins a hold. What is refused meanwhile, to those who were on their way already, does not prolong it.
-func (h *hold) refused(secret string, err error) {
+// refused begins a hold, which lasts for most at the longest. What is refused meanwhile, to those who were on their way
+// already, does not prolong it.
+func (h *hold) refused(secret string, err error, most time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch now := time.Now(); {
@@ -40,7 +41,7 @@ func (h *hold) refused(secret string, err error) {
 	case now.Before(h.until):
 		return
 	default:
-		h.wait = min(2*h.wait, lastHold)
+		h.wait = min(2*h.wait, most)
 	}
 	h.err, h.secret, h.until = err, secret, time.Now().Add(h.wait)
 }

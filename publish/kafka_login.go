@@ -195,15 +195,19 @@ func greet(c *protocol.Conn) ([]apiversions.ApiKeyResponse, error) {
 // failed is about what never came to the broker: a file that cannot be read, a token that nobody hands out.
 func (l *Login) failed(secret string, err error) error {
 	var network net.Error
-	passes := errors.Is(err, context.Canceled) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errUnavailable)
+	refused, insecure := errors.Is(err, ErrRefused), mustBeMended(err)
+	passes := !refused && !insecure &&
+		(errors.Is(err, context.Canceled) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errUnavailable))
 	text := fmt.Sprintf("login with %s: %s", l.mechanism, strings.ReplaceAll(err.Error(), "\n", " "))
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // else it would be taken for a broker that does not answer
 	}
-	var refused refusedToken
 	told := &loginError{text, err, passes}
-	if errors.As(err, &refused) {
-		l.hold.refused(secret, told)
+	switch {
+	case refused:
+		l.hold.refused(secret, told, lastHold)
+	case insecure:
+		l.hold.refused(secret, told, firstHold) // which locks no account
 	}
 	return told
 }
@@ -216,7 +220,7 @@ func (l *Login) refused(secret string, code kafka.Error) error {
 	}
 	err := &loginError{fmt.Sprintf("the broker refused the login with %s%s: %s", l.mechanism, why, l.look), code, false}
 	if !kept {
-		l.hold.refused(secret, err)
+		l.hold.refused(secret, err, lastHold)
 	}
 	return err
 }

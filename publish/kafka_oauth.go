@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -22,8 +24,9 @@ type OAuth struct {
 	ClientID   string
 	Secret     func() (string, error) // asked for with each token
 	Scopes     []string
+	Audience   string            // asked for; empty: the endpoint's own choice
 	Extensions map[string]string // sent to the broker beside the token
-	HTTP       *http.Client      // that the token is asked for with; nil: http.DefaultClient
+	HTTP       *http.Client      // that the token is asked for with; nil: http.DefaultClient. See ErrRefused
 }
 
 // tokenPatience is how long a login waits for a token from elsewhere, beside what the broker takes.
@@ -34,7 +37,7 @@ func OAuthLogin(o OAuth) *Login {
 	t := &tokens{fetch: o.fetcher()}
 	return &Login{
 		mechanism: "OAUTHBEARER",
-		look:      "does it trust tokens of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, with that audience, KAFKA_SASL_OAUTHBEARER_SCOPE and _EXTENSIONS?",
+		look:      "does it trust tokens of KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL, with that KAFKA_SASL_OAUTHBEARER_SCOPE, _AUDIENCE and _EXTENSIONS?",
 		patience:  tokenPatience,
 		start: func(ctx context.Context, _ string) (sasl.Mechanism, error) {
 			token, err := t.token(ctx)
@@ -83,6 +86,9 @@ func (o OAuth) fetcher() func(ctx context.Context) (*oauth2.Token, error) {
 	// Nobody tells how the client is to be shown, so the usual way is tried first. Each try with a wrong secret counts,
 	// so what has worked once is kept to.
 	config := &clientcredentials.Config{ClientID: o.ClientID, TokenURL: o.TokenURL, Scopes: o.Scopes, AuthStyle: oauth2.AuthStyleInHeader}
+	if o.Audience != "" {
+		config.EndpointParams = url.Values{"audience": {o.Audience}}
+	}
 	known := false
 	return func(ctx context.Context) (*oauth2.Token, error) {
 		secret, err := o.Secret()
@@ -123,6 +129,13 @@ type refusedToken string
 
 func (r refusedToken) Error() string { return string(r) }
 
+// Is makes it an ErrRefused.
+func (r refusedToken) Is(target error) bool { return target == ErrRefused }
+
+// ErrRefused is a no to what was shown on the way to a token, which would be refused again. What OAuth.HTTP returns may
+// be one, if a proxy says it.
+var ErrRefused = errors.New("refused")
+
 // errUnavailable is a token endpoint that cannot answer now.
 var errUnavailable = errors.New("not available")
 
@@ -139,16 +152,31 @@ func (o OAuth) explain(err error) error {
 		if refused.Response.StatusCode >= 500 || refused.Response.StatusCode == http.StatusTooManyRequests {
 			return fmt.Errorf("%s gives no token: %w (%s)", o.where(), errUnavailable, status)
 		}
-		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET and _SCOPE", o.where(), status))
+		return refusedToken(fmt.Sprintf("%s gives no token (%s): look at KAFKA_SASL_OAUTHBEARER_CLIENT_ID, _CLIENT_SECRET, _SCOPE and _AUDIENCE", o.where(), status))
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer of %s within %s: %w", o.where(), tokenPatience, context.DeadlineExceeded)
+		return fmt.Errorf("no answer of %s within %s (%s?): %w", o.where(), tokenPatience, isEndpointRight, context.DeadlineExceeded)
 	case errors.As(err, &network):
-		return fmt.Errorf("%s: %w", o.where(), network.Err)
+		return unreachedEndpoint(fmt.Errorf("%s: %w", o.where(), network.Err))
 	}
 	if strings.HasPrefix(err.Error(), "oauth2: cannot fetch token: ") { // which has no type
 		return fmt.Errorf("%s gives no token: %w (its answer breaks off)", o.where(), errUnavailable)
 	}
 	return refusedToken(o.where() + " gives no token: what it answers cannot be read")
+}
+
+const isEndpointRight = "is KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL right"
+
+// unreachedEndpoint says which setting may be wrong if nobody was reached.
+func unreachedEndpoint(err error) error {
+	var way *net.OpError
+	isWay := errors.As(err, &way)
+	switch {
+	case isWay && way.Op == "proxyconnect" && !mustBeMended(err):
+		return fmt.Errorf("%w; is HTTPS_PROXY (or HTTP_PROXY) right, and the proxy up?", err)
+	case isWay && way.Op == "dial", errors.Is(err, io.EOF):
+		return fmt.Errorf("%w; %s, and the endpoint up?", err, isEndpointRight)
+	}
+	return err
 }
 
 // where is the URL without anything that may be secret.

@@ -294,7 +294,7 @@ func unreached(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.As(err, &certificate), isNetwork && network.Op == "remote error", strings.Contains(err.Error(), "HTTPS_PROXY"):
+	case errors.As(err, &certificate), isNetwork && network.Op == "remote error", strings.Contains(err.Error(), "_PROXY names it"):
 		return err // of a handshake, or of a proxy: who made the transport says what is wrong
 	case isNetwork && network.Op == "proxyconnect":
 		return fmt.Errorf("%w; is HTTPS_PROXY (or HTTP_PROXY) right, and the proxy up?", err)
@@ -382,8 +382,6 @@ func (e *answerError) Error() string {
 		text += ": who logs in with " + e.shown + " needs the right to the subjects"
 	case e.status == http.StatusForbidden:
 		text += ": without a login there is no right to the subjects: set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, or SCHEMA_REGISTRY_TOKEN"
-	case e.status == http.StatusProxyAuthRequired:
-		text += ": HTTP_PROXY has to hold the user and password of the proxy"
 	case e.ofSomebodyElse():
 		text += ": if it speaks TLS, AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL (or SCHEMA_REGISTRY_URL) has to begin with https://"
 	case e.status == http.StatusNotFound && !e.Is(ErrNotRegistered):

@@ -79,6 +79,7 @@ type config struct {
 		ClientID   string    `name:"kafka-sasl-oauthbearer-client-id" vars:"KAFKA_SASL_OAUTHBEARER_CLIENT_ID" type:"printable" placeholder:"ID" help:"Client id there."`
 		Secret     secret    `name:"kafka-sasl-oauthbearer-client-secret-file" vars:"KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET" file:"" placeholder:"PATH" help:"Its secret."`
 		Scope      string    `name:"kafka-sasl-oauthbearer-scope" vars:"KAFKA_SASL_OAUTHBEARER_SCOPE" type:"printable" placeholder:"SCOPE" help:"Scope to ask for; several with spaces between."`
+		Audience   string    `name:"kafka-sasl-oauthbearer-audience" vars:"KAFKA_SASL_OAUTHBEARER_AUDIENCE" type:"printable" placeholder:"AUDIENCE" help:"Audience to ask for, where the token endpoint wants to be told."`
 		Extensions pairs     `name:"kafka-sasl-oauthbearer-extensions" vars:"KAFKA_SASL_OAUTHBEARER_EXTENSIONS" placeholder:"NAME=VALUE,..." help:"What to tell the broker beside the token, like logicalCluster=lkc-…,identityPoolId=pool-…"`
 		TokenCA    pemSource `name:"kafka-sasl-oauthbearer-tls-ca" vars:"KAFKA_SASL_OAUTHBEARER_TLS_CA" placeholder:"PATH" help:"Authorities that are trusted where the tokens come from, a path or in PEM. Unset: those of the system."`
 		AWSRegion  string    `name:"kafka-aws-region" vars:"KAFKA_AWS_REGION" type:"host" placeholder:"REGION" help:"Region of an MSK cluster, for AWS_MSK_IAM. Unset: the one in the names of the brokers, or else AWS_REGION or that of the profile."`

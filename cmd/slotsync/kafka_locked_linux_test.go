@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/pbkdf2"
@@ -299,10 +300,7 @@ func (i *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"error":"invalid_client"}`)
 	default:
-		audience := "kafka"
-		if scope := r.FormValue("scope"); scope != "" {
-			audience = scope
-		}
+		audience := cmp.Or(r.FormValue("audience"), "kafka")
 		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": i.token(audience), "token_type": "Bearer", "expires_in": 300})
 	}
 }

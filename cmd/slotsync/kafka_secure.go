@@ -1,10 +1,6 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -21,32 +17,8 @@ func (c *config) kafkaTLS() tlsFiles {
 	k := &c.Kafka
 	return tlsFiles{
 		caSetting: "KAFKA_TLS_CA", certSetting: "KAFKA_TLS_CERT", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
-		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)",
+		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)", named: " (KAFKA_BROKERS, and what the brokers advertise, or KAFKA_TLS_SERVER_NAME)",
 	}
-}
-
-// dialKafka is dial for a client that shows what it reads.
-func (f tlsFiles) dialKafka(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := f.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &explainedConn{conn, f}, nil
-}
-
-// explainedConn says in words what a server had against our certificate, which with TLS 1.3 comes instead of its first
-// answer.
-type explainedConn struct {
-	*tls.Conn
-	files tlsFiles
-}
-
-func (c *explainedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = c.files.explain(err)
-	}
-	return n, err
 }
 
 // kafkaLogin returns how to log in at the brokers; nil: not at all.
@@ -60,7 +32,7 @@ func (c *config) kafkaLogin() (*publish.Login, error) {
 	case "OAUTHBEARER":
 		return publish.OAuthLogin(publish.OAuth{
 			TokenURL: k.TokenURL.Reveal(), ClientID: k.ClientID, Secret: k.Secret.Fresh,
-			Scopes: strings.Fields(k.Scope), Extensions: k.Extensions,
+			Scopes: strings.Fields(k.Scope), Audience: k.Audience, Extensions: k.Extensions,
 			HTTP: c.tokenClient(),
 		}), nil
 	}
@@ -76,7 +48,8 @@ func (c *config) tokenClient() *http.Client {
 }
 
 func (c *config) tokenTLS() tlsFiles {
-	return tlsFiles{caSetting: "KAFKA_SASL_OAUTHBEARER_TLS_CA", ca: c.Kafka.TokenCA}
+	const where = " (KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL)"
+	return tlsFiles{caSetting: "KAFKA_SASL_OAUTHBEARER_TLS_CA", ca: c.Kafka.TokenCA, noTLS: where, named: where}
 }
 
 // validateKafka checks that what secures the way to Kafka goes together.
@@ -126,6 +99,7 @@ func (c *config) validateKafkaLogin(l *loader) {
 		{&k.ClientID, k.ClientID != "", oauth, "the client id"},
 		{&k.Secret, !k.Secret.Empty(), oauth, "the client's secret"},
 		{&k.Scope, k.Scope != "", oauth, ""},
+		{&k.Audience, k.Audience != "", oauth, ""},
 		{&k.Extensions, len(k.Extensions) > 0, oauth, ""},
 		{&k.TokenCA, k.TokenCA.given(), oauth, ""},
 		{&k.AWSRegion, k.AWSRegion != "", aws, ""},

@@ -71,6 +71,8 @@ func TestWhatSecuresKafkaHasToGoTogether(t *testing.T) {
 		{"OAuth alone", env{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_TLS": "true"},
 			"KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL *needs the URL|KAFKA_SASL_OAUTHBEARER_CLIENT_ID *needs the client id|KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET *needs the client's secret"},
 		{"OAuth and a password", with(oauth, "KAFKA_PASSWORD", "hunter2"), "KAFKA_PASSWORD *does not go with"},
+		{"OAuth with scope and audience", with(oauth, "KAFKA_SASL_OAUTHBEARER_SCOPE", "a b", "KAFKA_SASL_OAUTHBEARER_AUDIENCE", "https://kafka"), ""},
+		{"an audience without OAuth", env{"KAFKA_SASL_OAUTHBEARER_AUDIENCE": "kafka"}, "KAFKA_SASL_OAUTHBEARER_AUDIENCE *set it to OAUTHBEARER"},
 		{"an extension that is none", with(oauth, "KAFKA_SASL_OAUTHBEARER_EXTENSIONS", "a=1,hunter2"), "KAFKA_SASL_OAUTHBEARER_EXTENSIONS *element 2"},
 		{"an extension that would be a token", with(oauth, "KAFKA_SASL_OAUTHBEARER_EXTENSIONS", "auth=hunter2"), "KAFKA_SASL_OAUTHBEARER_EXTENSIONS *element 1"},
 		{"IAM", env{"KAFKA_SASL_MECHANISM": "AWS_MSK_IAM", "KAFKA_TLS": "true", "KAFKA_AWS_REGION": "eu-west-1"}, ""},

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/slotsync/slotsync/publish"
 )
 
 // validateProxies checks the variables of proxies, which the standard library reads for HTTP: it would quote a bad one,
@@ -31,13 +33,35 @@ func validateProxies(l *loader) {
 	}
 }
 
+// proxyError is what a proxy answered instead of opening the way, or carrying a request.
+type proxyError struct {
+	text   string
+	status int
+}
+
+func (e *proxyError) Error() string { return e.text }
+
+// Is makes it a publish.ErrRefused, unless it may pass.
+func (e *proxyError) Is(target error) bool { return target == publish.ErrRefused && e.status < 500 }
+
 // letThrough turns what a proxy answers instead of opening the way into an error that an operator understands.
 func letThrough(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	return fmt.Errorf("the proxy %s opens no way to %s: %s; HTTPS_PROXY names it and its user, and NO_PROXY what is reached without it",
-		proxy.Host, req.Host, res.Status)
+	return &proxyError{fmt.Sprintf("the proxy %s opens no way to %s: %s; HTTPS_PROXY names it and its user, and NO_PROXY what is reached without it",
+		proxy.Host, req.Host, res.Status), res.StatusCode}
+}
+
+// carriedBy returns the server's answer, or the error that it is none: a request that is not encrypted, the proxy reads
+// and may answer itself.
+func carriedBy(proxy *url.URL, req *http.Request, res *http.Response) (*http.Response, error) {
+	if proxy == nil || req.URL.Scheme != "http" || res.StatusCode != http.StatusProxyAuthRequired {
+		return res, nil
+	}
+	_ = res.Body.Close()
+	return nil, &proxyError{fmt.Sprintf("the proxy %s carries nothing to %s: %s; HTTP_PROXY names it and its user, and NO_PROXY what is reached without it",
+		proxy.Host, req.URL.Host, res.Status), res.StatusCode}
 }
 
 // dialProxy connects to a proxy behind https://, which has to have a certificate that the system trusts.

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/slotsync/slotsync/cache"
 )
@@ -27,51 +24,13 @@ func (c *config) redis() cache.Config {
 		Fresh:    r.URL.Fresh,
 		Sentinel: cache.Sentinel{Master: r.Master, Addrs: r.Sentinels, Password: r.SentinelPassword.Fresh},
 		Cluster:  r.Cluster,
-		DialTLS:  c.redisTLS().connect,
+		DialTLS:  c.redisTLS().dial,
 	}
 }
 
 func (c *config) redisTLS() tlsFiles {
 	r := &c.Redis
 	return tlsFiles{caSetting: "REDIS_TLS_CA", certSetting: "REDIS_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key}
-}
-
-// connect is dial for who reads the connection later: what the server says of our certificate only then is explained too.
-func (f tlsFiles) connect(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := f.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &explained{conn, f}, nil
-}
-
-// explained is a connection whose server may still complain of the handshake. What explains the complaint unwraps to a
-// list: the Redis library takes one wrapping off each error of a new connection.
-type explained struct {
-	net.Conn
-	files tlsFiles
-}
-
-func (e *explained) Read(b []byte) (int, error) {
-	n, err := e.Conn.Read(b)
-	if told := e.files.explainAlert(err); told != err {
-		err = errors.Join(told)
-	}
-	return n, err
-}
-
-// Write looks, when the server has hung up, for what it said before.
-func (e *explained) Write(b []byte) (int, error) {
-	n, err := e.Conn.Write(b)
-	if err == nil {
-		return n, nil
-	}
-	_ = e.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	_, said := e.Conn.Read(make([]byte, 1))
-	if told := e.files.explainAlert(said); told != said {
-		err = errors.Join(told)
-	}
-	return n, err
 }
 
 // validateRedis checks that there is one way to find Redis, and that what is given for the way is of use there.

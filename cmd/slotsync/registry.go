@@ -73,7 +73,10 @@ func (c *config) registryUser() (*url.Userinfo, error) {
 
 func (c *config) registryTLS() tlsFiles {
 	r := &c.Registry
-	return tlsFiles{caSetting: "SCHEMA_REGISTRY_TLS_CA", certSetting: "SCHEMA_REGISTRY_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key}
+	return tlsFiles{
+		caSetting: "SCHEMA_REGISTRY_TLS_CA", certSetting: "SCHEMA_REGISTRY_TLS_CERT", ca: r.CA, cert: r.Cert, key: r.Key,
+		named: " (" + c.registryFrom + ")",
+	}
 }
 
 // validateRegistry checks that there is one way to log in, and that what is given for TLS is of use.
@@ -133,7 +136,7 @@ func (c courier) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := once.RoundTrip(req)
 	switch {
 	case err == nil:
-		return res, nil
+		return carriedBy(proxy, req, res)
 	case isOfProxy(err):
 		return nil, explainProxy(proxy, err)
 	case req.URL.Scheme == "https" && !errors.Is(err, io.EOF): // who hangs up later spoke TLS

@@ -11,10 +11,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -63,7 +61,8 @@ type tlsFiles struct {
 	cert, key pemSource
 	// serverName is the name in the certificate; empty: the host that is connected to.
 	serverName string
-	noTLS      string // what to do about a server that speaks none; empty: nothing is said
+	noTLS      string // what to look at if a server speaks none; empty: nothing is said
+	named      string // what to look at if its certificate is for another name; empty: nothing is said
 }
 
 // config returns what a connection to host needs. Its errors begin with the name of the setting that is wrong.
@@ -146,8 +145,8 @@ func keyBlock(text []byte) *pem.Block {
 	return nil
 }
 
-// dial connects to host:port over TLS. Its errors are explained.
-func (f tlsFiles) dial(ctx context.Context, network, address string) (*tls.Conn, error) {
+// dial connects to host:port over TLS. Its errors, and those of the connection, are explained.
+func (f tlsFiles) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", address, err)
@@ -172,81 +171,7 @@ func (f tlsFiles) dial(ctx context.Context, network, address string) (*tls.Conn,
 		}
 		return nil, fmt.Errorf("tls with %s: %w", address, f.explain(err))
 	}
-	return conn, nil
-}
-
-// explain says in words, with the setting to look at, why a handshake failed, or a read in which a server answered to
-// our part of it: with TLS 1.3 it refuses a client's certificate only then. It leaves any other error as it is.
-func (f tlsFiles) explain(err error) error {
-	var (
-		unknown *x509.UnknownAuthorityError
-		byValue x509.UnknownAuthorityError
-		name    x509.HostnameError
-		invalid x509.CertificateInvalidError
-		plain   tls.RecordHeaderError
-		network net.Error
-	)
-	switch {
-	case errors.As(err, &unknown), errors.As(err, &byValue):
-		if f.ca.given() {
-			return fmt.Errorf("the server's certificate is not signed by an authority in %s: %w", f.caSetting, err)
-		}
-		return fmt.Errorf("the server's certificate is signed by an authority that is not known here: give that authority's certificate in %s: %w", f.caSetting, err)
-	case errors.As(err, &name):
-		return fmt.Errorf("the server's certificate is for %s, not for %s: reach it by a name in it: %w", namesIn(name.Certificate), name.Host, err)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		what := "has expired, on " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339)
-		if time.Now().Before(invalid.Cert.NotBefore) {
-			what = "is not valid before " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339)
-		}
-		return fmt.Errorf("the server's certificate %s: %w", what, err)
-	case errors.As(err, &plain):
-		return fmt.Errorf("the server does not speak TLS on this port%s: %w", f.noTLS, err)
-	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return err
-	}
-	return f.explainAlert(err)
-}
-
-// namesIn returns the first names that a certificate is for.
-func namesIn(c *x509.Certificate) string {
-	names := slices.Clone(c.DNSNames)
-	for _, ip := range c.IPAddresses {
-		names = append(names, ip.String())
-	}
-	const enough = 3
-	switch more := len(names) - enough; {
-	case len(names) == 0:
-		return "no name at all"
-	case more > 0:
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:enough], ", "), more)
-	}
-	return strings.Join(names, ", ")
-}
-
-// explainAlert does the same for what the server complained of, which has no type, only words.
-func (f tlsFiles) explainAlert(err error) error {
-	if err == nil || !strings.Contains(err.Error(), "remote error: tls: ") {
-		return err
-	}
-	cert, text := f.certSetting, err.Error()
-	required := strings.Contains(text, "certificate required")
-	switch {
-	case f.cert.given() && required:
-		return fmt.Errorf("the server does not accept the certificate in %s: no authority that it names has signed it: %w", cert, err)
-	case required, !f.cert.given() && (strings.Contains(text, "bad certificate") || strings.Contains(text, "handshake failure")):
-		if cert == "" {
-			return fmt.Errorf("the server wants a certificate of its clients, and slotsync has none for it: let it do without one: %w", err)
-		}
-		return fmt.Errorf("the server wants a certificate of its clients: set %s: %w", cert, err)
-	case f.cert.given() && strings.Contains(text, "expired certificate"):
-		return fmt.Errorf("the server says that the certificate in %s has expired: %w", cert, err)
-	case f.cert.given() && (strings.Contains(text, "certificate") || strings.Contains(text, "handshake failure")):
-		return fmt.Errorf("the server does not accept the certificate in %s: %w", cert, err)
-	case strings.Contains(text, "protocol version"):
-		return fmt.Errorf("the server has no TLS 1.2 or newer: %w", err)
-	}
-	return err
+	return &explained{conn, f}, nil
 }
 
 // checkTLS notes what is wrong with the three settings that f is made of.

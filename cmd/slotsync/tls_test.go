@@ -58,7 +58,7 @@ func pemFrom(t *testing.T, setting, text string) pemSource {
 // visit connects and waits for an answer.
 func visit(t *testing.T, f tlsFiles, address string) error {
 	t.Helper()
-	c, err := f.dialKafka(t.Context(), "tcp", address)
+	c, err := f.dial(t.Context(), "tcp", address)
 	if err != nil {
 		return err
 	}

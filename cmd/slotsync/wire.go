@@ -209,7 +209,7 @@ func newKafka(cfg *config, log *slog.Logger) (*publish.Kafka, error) {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	if cfg.Kafka.TLS {
-		o.Dial = cfg.kafkaTLS().dialKafka
+		o.Dial = cfg.kafkaTLS().dial
 	}
 	kafka, err := publish.NewKafka(cfg.Kafka.Brokers, cfg.Kafka.Topic, o)
 	if err != nil {
