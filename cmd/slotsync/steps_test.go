@@ -35,30 +35,31 @@ func TestAFaultIsThatOfWhoHasIt(t *testing.T) {
 	taken := func(int64, uint64, []byte) error { return nil }
 	for _, c := range []struct {
 		claim  string
-		do     func(p ports) error
-		reason string
+		do     func(p func(cause) port) error
+		reason cause
 		errs   int64 // that are counted
 	}{
-		{"the API's", func(p ports) error {
-			return watchedSource{aSource{err: errAPI}, p}.Read(t.Context(), shiftsync.Window{}, taken)
-		}, atAPI, 1},
-		{"a later stage's, which ends the reading", func(p ports) error {
-			stage := met(atRedis, errRedis)
-			return watchedSource{aSource{}, p}.Read(t.Context(), shiftsync.Window{}, func(int64, uint64, []byte) error { return stage })
-		}, atRedis, 0},
-		{"nobody's: there is no such shift", func(p ports) error {
-			return watchedSource{aSource{err: shiftsync.ErrNoShift}, p}.ReadOne(t.Context(), 1, taken)
-		}, reasonOther, 0},
-		{"Redis'", func(p ports) error { return watchedStore{aStore{err: errRedis}, p}.Lookup(t.Context(), nil, nil) }, atRedis, 1},
-		{"nobody's: the lease is lost", func(p ports) error {
-			return watchedStore{aStore{err: shiftsync.ErrLeaseLost}, p}.Lookup(t.Context(), nil, nil)
-		}, reasonLeaseLost, 0},
+		{"the API's", func(p func(cause) port) error {
+			return watchedSource{aSource{err: errAPI}, p(causeAPI)}.Read(t.Context(), shiftsync.Window{}, taken)
+		}, causeAPI, 1},
+		{"a later stage's, which ends the reading", func(p func(cause) port) error {
+			stage := met(causeRedis, errRedis)
+			return watchedSource{aSource{}, p(causeAPI)}.Read(t.Context(), shiftsync.Window{}, func(int64, uint64, []byte) error { return stage })
+		}, causeRedis, 0},
+		{"nobody's: there is no such shift", func(p func(cause) port) error {
+			return watchedSource{aSource{err: shiftsync.ErrNoShift}, p(causeAPI)}.ReadOne(t.Context(), 1, taken)
+		}, causeOther, 0},
+		{"Redis'", func(p func(cause) port) error { return watchedStore{aStore{err: errRedis}, p(causeRedis)}.Lookup(t.Context(), nil, nil) }, causeRedis, 1},
+		{"nobody's: the lease is lost", func(p func(cause) port) error {
+			return watchedStore{aStore{err: shiftsync.ErrLeaseLost}, p(causeRedis)}.Lookup(t.Context(), nil, nil)
+		}, causeLease, 0},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			m, r := recording(t)
-			err := c.do(ports{stats: m})
-			if err == nil || reasonTag(err) != c.reason {
-				t.Errorf("got %v for the reason %s, want %s", err, reasonTag(err), c.reason)
+			needs := newDependencies()
+			err := c.do(func(with cause) port { return port{with: with, needs: needs, stats: m} })
+			if err == nil || causeOf(err) != c.reason {
+				t.Errorf("got %v for the reason %s, want %s", err, causeOf(err), c.reason)
 			}
 			if got := r.sums[metricStepErrors]; got != c.errs {
 				t.Errorf("counted %d errors, want %d", got, c.errs)
