@@ -379,8 +379,8 @@ func TestALoopbackServerIsAskedByItsAddress(t *testing.T) {
 // loopAt runs the program as a loop that serves HTTP, and returns what asks it.
 func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base string, ask func(path string) (int, string)) {
 	t.Helper()
-	settings["HTTP_ADDR"] = freeAddr(t)
-	base = "http://" + settings["HTTP_ADDR"]
+	worker, addr := loopHTTP(t, in(w, settings))
+	base = "http://" + addr
 	ask = func(path string) (int, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
@@ -399,7 +399,7 @@ func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base s
 		_, body, _ := strings.Cut(b.String(), "\r\n\r\n")
 		return res.StatusCode, body
 	}
-	return loop(t, in(w, settings)), base, ask
+	return worker, base, ask
 }
 
 func TestAShiftIsLookedUpByItsID(t *testing.T) {
