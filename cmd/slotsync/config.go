@@ -135,7 +135,7 @@ type config struct {
 	} `embed:"" group:"Traces"`
 
 	HTTP struct {
-		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve health, /metrics and a page that shows them, like 127.0.0.1:8080. There is no login: give an address on loopback or in a network of yours. Unset, or off: nowhere."`
+		Addr string `name:"http-addr" vars:"HTTP_ADDR" type:"listen" placeholder:"HOST:PORT" help:"Where to serve health, /metrics and a page that shows them, like 127.0.0.1:8080. There is no login: give an address on loopback or in a network of yours. Port 0 is any that is free; the log names it. Unset, or off: nowhere."`
 	} `embed:"" group:"Health"`
 
 	Log struct {

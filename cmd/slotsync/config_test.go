@@ -237,7 +237,7 @@ func TestBadSettingsAreRefusedByName(t *testing.T) {
 		{"METRICS_NAMESPACE", "slot sync", "letters"},
 		{"HTTP_ADDR", "8080", "host:port"},
 		{"HTTP_ADDR", "localhost", "host:port"},
-		{"HTTP_ADDR", ":0", "host:port"},
+		{"HTTP_ADDR", ":70000", "host:port"},
 		{"HTTP_ADDR", "http://localhost:8080", "host:port"},
 		{"HTTP_ADDR", "user@localhost:8080", "host:port"},
 		{"LOG_LEVEL", "loud", "debug"},

@@ -264,7 +264,7 @@ func TestEveryMonitorIsAnAlertAndIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	var explained, watched, alerted []string
-	for _, heading := range regexp.MustCompile(`(?m)^## (.*)$`).FindAllSubmatch(text, -1) {
+	for _, heading := range regexp.MustCompile(`(?m)^## (slotsync: .*)$`).FindAllSubmatch(text, -1) {
 		explained = append(explained, string(heading[1]))
 	}
 	for _, m := range monitors(t) {
@@ -274,6 +274,11 @@ func TestEveryMonitorIsAnAlertAndIsExplained(t *testing.T) {
 		alerted = append(alerted, a.summary)
 		if !strings.Contains(string(text), "`"+a.name+"`") {
 			t.Errorf("docs/operations.md does not know %s", a.name)
+		}
+	}
+	for _, c := range append(causes(), causeSilence) {
+		if !strings.Contains(string(text), "\n| `"+string(c)+"` | ") {
+			t.Errorf("docs/operations.md does not know the reason %s", c)
 		}
 	}
 	slices.Sort(explained)

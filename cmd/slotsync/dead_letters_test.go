@@ -179,7 +179,7 @@ func TestWithoutTheirTopicOnlyBadShiftsWait(t *testing.T) {
 		for range 2 {
 			log := g.pass(t, 3)
 			g.neighboursArrived(t)
-			for _, want := range []string{g.dead, "does not exist", "not set aside: 3", "check --create-topic"} {
+			for _, want := range []string{g.dead, "does not exist", "not set aside: 3", "check --create-topic", `"reason":"dead_letters"`} {
 				if !strings.Contains(log, want) {
 					t.Errorf("%q is not in\n%s", want, log)
 				}

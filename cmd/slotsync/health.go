@@ -184,7 +184,7 @@ func (h *health) done(rep shiftsync.Report, result string, err error) {
 	p := newEndedPass(rep, result, err, h.sign)
 	h.past = last(h.past, p, keptPasses)
 	h.decided, h.fault, h.cause = result != resultFailed, "", ""
-	if result == resultFailed || p.Cause == causeKafka {
+	if result == resultFailed || result == resultPending && p.Cause.stops() {
 		h.fault, h.cause = p.Reason, p.Cause
 	}
 	if h.decided {

@@ -199,6 +199,7 @@ func TestAProbeThatCannotAsk(t *testing.T) {
 		{"no address", "", 2, "HTTP_ADDR (--http-addr) is not set"},
 		{"switched off", "off", 2, "HTTP_ADDR (--http-addr) is not set"},
 		{"no host:port", "here", 2, "HTTP_ADDR must be host:port"},
+		{"any port", "127.0.0.1:0", 2, "the one that the worker's log names"},
 		{"another program", other.Listener.Addr().String(), 1, "another program"},
 		{"no answer", mute.Addr().String(), 1, "it hangs, or is stopped"},
 	} {

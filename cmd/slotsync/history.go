@@ -50,7 +50,9 @@ func newEndedPass(rep shiftsync.Report, result string, err error, at time.Time) 
 		NotCollected: rep.NotCollected,
 		Deferred:     rep.Deferred,
 		Swept:        rep.Swept,
-		Cause:        causeOf(err),
+	}
+	if result != resultOK {
+		p.Cause = causeOf(err)
 	}
 	if err != nil {
 		p.Reason = reasonOf(err)

@@ -84,6 +84,10 @@ func metricList() []metric {
 	result := []tag{{"result", []string{resultOK, resultPending, resultFailed}}}
 	class := []tag{{"status_class", []string{"2xx", "3xx", "4xx", "5xx", "error"}}}
 	step := []tag{{"step", steps()}}
+	var reasons []string
+	for _, c := range causes() {
+		reasons = append(reasons, string(c))
+	}
 	return []metric{
 		{metricGet, kindCount, "passes", nil, "passes that are about to ask the API"},
 		{metricMatched, kindCount, "shifts", nil, "shifts that had not changed"},
@@ -92,7 +96,7 @@ func metricList() []metric {
 		{metricUnencodable, kindCount, "shifts", nil, "shifts that could not be made records"},
 		{metricPassDuration, kindSpread, "seconds", result, "how long a pass took"},
 		{metricPassAge, kindGauge, "seconds", nil, "time since the topic was last in step, sent every 10 s even if a pass hangs; a standby sends none"},
-		{metricTrouble, kindCount, "passes", []tag{{"reason", reasons()}}, "passes that failed or left something pending, or could not begin, by what was in the way"},
+		{metricTrouble, kindCount, "passes", []tag{{"reason", reasons}}, "passes that failed or left something pending, or could not begin, by what was in the way"},
 		{metricFetched, kindCount, "shifts", nil, "shifts that the API told of"},
 		{metricPublished, kindCount, "shifts", nil, "shifts that the broker acknowledged"},
 		{metricLag, kindSpread, "seconds", nil, "from a shift's last change in When I Work to its acknowledgement, for up to 20 shifts of a batch; only of changes since the last pass that left all in step, or else of the last day"},

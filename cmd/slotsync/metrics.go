@@ -150,7 +150,7 @@ func (m *metrics) batch(t shiftsync.Tally) {
 // done notes the end of a pass; result is ok, pending or failed. A report without a pass is of one that could not begin.
 func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 	if result != resultOK {
-		m.count(metricTrouble, 1, reasonTag(err))
+		m.count(metricTrouble, 1, string(causeOf(err)))
 	}
 	m.mu.Lock()
 	if result == resultOK {

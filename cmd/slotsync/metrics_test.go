@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -348,21 +347,13 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", "error"} {
 		m.request(class, time.Second)
 	}
-	troubles := map[string]error{
-		reasonNoTopic: shiftsync.ErrNoTopic, reasonOtherCluster: shiftsync.ErrOtherCluster, reasonFenced: shiftsync.ErrFenced,
-		reasonLeaseLost: shiftsync.ErrLeaseLost, reasonLayout: &shiftsync.LayoutError{}, reasonPendingLimit: shiftsync.ErrPendingLimit,
-		reasonBadShifts: shiftsync.ErrTooManyBad, reasonLeftOver: nil, reasonOther: errRedis,
-		atAPI: nil, atRedis: nil, atKafka: nil, atRegistry: nil,
-	}
-	for _, reason := range reasons() {
-		err, known := troubles[reason]
+	errs := troubles()
+	for _, reason := range causes() {
+		err, known := errs[reason]
 		if !known {
 			t.Errorf("no error is known that has the reason %s", reason)
 		}
-		if err == nil && reason != reasonLeftOver {
-			err = fmt.Errorf("look up: %w", met(reason, errRedis))
-		}
-		m.done(shiftsync.Report{}, resultFailed, fmt.Errorf("pass: %w", cmp.Or(err, shiftsync.ErrPending)))
+		m.done(shiftsync.Report{}, resultFailed, fmt.Errorf("pass: %w", err))
 	}
 	for _, result := range []string{resultOK, resultPending, resultFailed} {
 		m.done(shiftsync.Report{Pass: "p1", Called: true, Swept: 1}, result, shiftsync.ErrPending)

@@ -230,7 +230,7 @@ func (o *observer) say(level slog.Level, rep shiftsync.Report, result string, er
 func (o *observer) attrs(rep shiftsync.Report, result string, err error) []any {
 	attrs := []any{"report", rep, "result", result}
 	if err != nil {
-		attrs = append(attrs, "err", err)
+		attrs = append(attrs, "reason", causeOf(err), "err", err)
 	}
 	if o.wait >= 0 {
 		attrs = append(attrs, "next_in_s", o.wait.Seconds())

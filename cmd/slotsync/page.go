@@ -49,7 +49,7 @@ type headline struct {
 func headlineOf(o *overview, topic string) headline {
 	h := headline{Kind: "bad", Title: "Not in step", Since: o.LastInStep, Why: o.Cause.words(), Error: o.Reason, Do: o.Cause.advice()}
 	switch o.Cause {
-	case causeAPI, causeRedis, causeKafka, causeRegistry:
+	case causeAPI, causeRedis, causeKafka, causeRegistry, causeNoTopic:
 		h.Check = true
 	}
 	if h.Since.IsZero() {
@@ -70,9 +70,9 @@ func headlineOf(o *overview, topic string) headline {
 		h.Kind, h.Title, h.Since = "warn", "In step", o.InStepSince
 		h.Why = "But the next change has to wait: " + h.Why
 	case o.Ready:
-		h.Kind, h.Why = "warn", "The last pass left something to the next one."
-		h.Error = o.LastPass.Reason
-	case o.Cause == causeKafka && o.LastPass != nil && o.LastPass.Pending > 0:
+		left := o.LastPass.Cause
+		h.Kind, h.Why, h.Do, h.Error = "warn", left.words(), left.advice(), o.LastPass.Reason
+	case (o.Cause == causeKafka || o.Cause == causeNoTopic) && o.LastPass != nil && o.LastPass.Pending > 0:
 		h.Wait = "Changes of " + grouped(o.LastPass.Pending) + " shifts wait in Redis."
 	}
 	return h
@@ -89,9 +89,17 @@ func (c cause) words() string {
 		return "Kafka is away, or does not take records."
 	case causeRegistry:
 		return "The schema registry gives no schema to write with."
+	case causeLetters:
+		return "Bad shifts wait until DLQ_TOPIC takes their dead letters. The good ones are in the topic."
+	case causeNoTopic:
+		return "Kafka has no topic of that name."
+	case causeCluster:
+		return "The brokers are those of another Kafka cluster than before."
+	case causeLeftOver:
+		return "The last pass left something to the next one."
 	case causeLease:
 		return "The lease was lost in the middle of a pass."
-	case causeRival:
+	case causeFenced:
 		return "Another worker displaced this one at the broker."
 	case causeLayout:
 		return "The topic or the account is not the one that was written before."
@@ -116,9 +124,17 @@ func (c cause) advice() string {
 		return "Passes go on: the newest version of each shift that changes is kept in Redis, and goes out when Kafka is back."
 	case causeRegistry:
 		return "The first pass after the registry is back catches up."
+	case causeLetters:
+		return "Does the topic of dead letters exist, and may the worker write there? The next pass tries again."
+	case causeNoTopic:
+		return "Create it, or mend KAFKA_TOPIC_NAME. If it was deleted by mistake, all shifts of the window are published again once it is back."
+	case causeCluster:
+		return "The worker ends and, started anew, begins with an empty memory: each cluster has one of its own. Mend KAFKA_BROKERS if that is not wanted."
+	case causeLeftOver:
+		return "Nothing needs to be done unless it lasts."
 	case causeLease:
 		return "Redis did not answer in time, or was emptied. The worker takes the lease again by itself, unless another one has it."
-	case causeRival:
+	case causeFenced:
 		return "It has the same transactional id and another Redis. Stop one of the two, or let them share one Redis."
 	case causeLayout:
 		return "Nothing is written until somebody decides: change it back, or start once with --accept-layout."

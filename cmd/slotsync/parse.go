@@ -167,15 +167,15 @@ func parseHostPorts(text string, tag *kong.Tag) (hostPorts, error) {
 	return out, nil
 }
 
-// parseListen reads an address to listen on, which may leave out the host. Off is none.
+// parseListen reads an address to listen on, which may leave out the host, and whose port may be 0: a free one. Off is none.
 func parseListen(text string, _ *kong.Tag) (string, error) {
 	trimmed := strings.TrimSpace(text)
 	if off, err := parseBool(trimmed, nil); err == nil && !off || trimmed == "" {
 		return "", nil
 	}
 	host, port, err := net.SplitHostPort(trimmed)
-	n, notNumber := strconv.ParseUint(port, 10, 16)
-	if err != nil || notNumber != nil || n == 0 || host != "" && !isHost(host) {
+	_, notNumber := strconv.ParseUint(port, 10, 16)
+	if err != nil || notNumber != nil || host != "" && !isHost(host) {
 		return "", fmt.Errorf("must be host:port to listen on, like 127.0.0.1:8080 or :8080, or off, not %q", text)
 	}
 	return trimmed, nil

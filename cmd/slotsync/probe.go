@@ -26,6 +26,9 @@ func probe(ctx context.Context, cfg *config, stdout io.Writer) error {
 	if cfg.HTTP.Addr == "" {
 		return &usageError{errors.New("HTTP_ADDR (--http-addr) is not set: give the address that the worker listens on")}
 	}
+	if _, port, _ := net.SplitHostPort(cfg.HTTP.Addr); port == "0" {
+		return &usageError{errors.New("HTTP_ADDR (--http-addr) has port 0, which is any that is free: give the one that the worker's log names")}
+	}
 	path := "/healthz"
 	if cfg.Health.Ready {
 		path = "/readyz"

@@ -171,6 +171,19 @@ func loop(t *testing.T, all env, args ...string) *running {
 	return r
 }
 
+// loopHTTP runs it as loop does, with HTTP_ADDR on a port that is free, and returns where it serves.
+func loopHTTP(t *testing.T, all env, args ...string) (r *running, addr string) {
+	t.Helper()
+	all = maps.Clone(all)
+	all["HTTP_ADDR"] = "127.0.0.1:0"
+	r = loop(t, all, args...)
+	const serves = `"msg":"serving health and a page","addr":"`
+	r.until(t, serves, 1)
+	_, rest, _ := strings.Cut(r.String(), serves)
+	addr, _, _ = strings.Cut(rest, `"`)
+	return r, addr
+}
+
 // end waits for the end and returns the exit code.
 func (r *running) end(t *testing.T) int {
 	t.Helper()

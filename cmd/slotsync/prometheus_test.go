@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -104,16 +104,20 @@ func scraped(t *testing.T, m *metrics) map[string]float64 {
 // prometheusServer is a real Prometheus that looks at one page.
 type prometheusServer struct{ url string }
 
-// askPrometheus starts one, with our alerts, where it is installed. make test-stack promises that it is.
-func askPrometheus(t *testing.T, page string) prometheusServer {
+// prometheusIsThere tells whether one is installed. make test-stack promises that it is.
+func prometheusIsThere(t *testing.T) bool {
 	t.Helper()
-	const remedy = "apt-get install prometheus"
 	if os.Getenv("SLOTSYNC_TEST_STACK") != "" {
-		need(t, "prometheus", remedy)
-		need(t, "promtool", remedy)
-	} else if _, err := exec.LookPath("prometheus"); err != nil {
-		t.Skip("there is no Prometheus: " + remedy)
+		need(t, "prometheus", "apt-get install prometheus")
+		need(t, "promtool", "apt-get install prometheus")
 	}
+	_, err := exec.LookPath("prometheus")
+	return err == nil
+}
+
+// askPrometheus starts one with our alerts, which looks each second at pages, by the name of their job.
+func askPrometheus(t *testing.T, pages map[string]string) prometheusServer {
+	t.Helper()
 	rules, err := filepath.Abs("dashboards/prometheus/alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -121,14 +125,17 @@ func askPrometheus(t *testing.T, page string) prometheusServer {
 	output(t, exec.Command("promtool", "check", "rules", rules))
 	dir := t.TempDir()
 	settings := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n- {job_name: slotsync, static_configs: [{targets: [%q]}]}\n", rules, page)
+	text := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\nscrape_configs:\n", rules)
+	for job, page := range pages {
+		text += fmt.Sprintf("- {job_name: %s, static_configs: [{targets: [%q]}]}\n", job, page)
+	}
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
-	var log bytes.Buffer
-	server := exec.Command("prometheus", "--config.file="+settings, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
-	server.Stdout, server.Stderr = &log, &log
+	log := newLogged()
+	server := exec.Command("prometheus", "--config.file="+settings, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0", "--log.format=json")
+	server.Stdout, server.Stderr = log, log
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,41 +143,72 @@ func askPrometheus(t *testing.T, page string) prometheusServer {
 		_ = server.Process.Kill()
 		_ = server.Wait()
 		if t.Failed() {
-			t.Logf("Prometheus says\n%s", log.String())
+			t.Logf("Prometheus says\n%s", log)
 		}
 	})
-	return prometheusServer{"http://" + addr}
+	log.until(t, `"Listening on"`, 1)
+	addr := regexp.MustCompile(`"address":"([^"]+)".*"Listening on"`).FindStringSubmatch(log.String())
+	if addr == nil {
+		t.Fatalf("where Prometheus listens is not in\n%s", log)
+	}
+	return prometheusServer{"http://" + addr[1]}
 }
 
-// ask returns how many series a query has; an error is an answer too, while it starts.
-func (p prometheusServer) ask(t *testing.T, query string) (series int, err error) {
+// sample is the newest value of a series.
+type sample struct {
+	Metric map[string]string
+	Value  [2]any // time and value
+}
+
+// ask returns what a query gives; an error is an answer too, while it starts.
+func (p prometheusServer) ask(t *testing.T, query string) (found []sample, err error) {
 	t.Helper()
 	resp, err := http.PostForm(p.url+"/api/v1/query", url.Values{"query": {query}})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	var answer struct {
 		Status, Error string
-		Data          struct{ Result []json.RawMessage }
+		Data          struct{ Result []sample }
 	}
 	if err := errors.Join(err, json.Unmarshal(text, &answer)); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, text)
+		return nil, fmt.Errorf("%w: %s", err, text)
 	}
 	if answer.Status != "success" {
-		return 0, errors.New(answer.Error)
+		return nil, errors.New(answer.Error)
 	}
-	return len(answer.Data.Result), nil
+	return answer.Data.Result, nil
+}
+
+// figures are the newest values of a job's metrics, by series; none while it starts.
+func (p prometheusServer) figures(t *testing.T, job string) map[string]float64 {
+	t.Helper()
+	found, _ := p.ask(t, fmt.Sprintf(`{__name__=~"slot_?sync_.+",le="",quantile="",job=%q}`, job))
+	figures := map[string]float64{}
+	for _, s := range found {
+		name := s.Metric["__name__"]
+		for label, value := range s.Metric {
+			if label != "__name__" && label != "job" && label != "instance" {
+				name += fmt.Sprintf("{%s=%q}", label, value)
+			}
+		}
+		figures[name], _ = strconv.ParseFloat(fmt.Sprint(s.Value[1]), 64)
+	}
+	return figures
 }
 
 func TestWhatGrafanaAndTheAlertsAskForIsThere(t *testing.T) {
+	t.Parallel()
+	if !prometheusIsThere(t) {
+		t.Skip("there is no Prometheus: apt-get install prometheus")
+	}
 	w := start(t, world.Options{Shifts: 200, Partitions: 2})
 	token := tokenUntil(time.Now().Add(time.Hour))
 	w.API.SetToken(token)
-	page := freeAddr(t)
-	p := askPrometheus(t, page)
-	r := loop(t, in(w, env{"HTTP_ADDR": page, "WIW_KEY": token, "SYNC_SLEEP_PERIOD_SECONDS": "1"}))
+	r, page := loopHTTP(t, in(w, env{"WIW_KEY": token, "SYNC_SLEEP_PERIOD_SECONDS": "1"}))
+	p := askPrometheus(t, map[string]string{"slotsync": page})
 	r.until(t, good, 1)
 
 	queries := map[string]string{}
@@ -203,7 +241,7 @@ func TestWhatGrafanaAndTheAlertsAskForIsThere(t *testing.T) {
 		}
 		w.API.Churn(3)
 		for what, query := range queries {
-			if n, err := p.ask(t, query); err == nil && n > 0 {
+			if found, err := p.ask(t, query); err == nil && len(found) > 0 {
 				delete(queries, what)
 			}
 		}

@@ -32,9 +32,9 @@ func statusOf(result string, err error) serviceStatus {
 	case resultOK:
 		return serviceStatus{level: statusGood}
 	case resultPending:
-		return serviceStatus{statusWarning, "something stays pending: " + reasonTag(err)}
+		return serviceStatus{statusWarning, "something stays pending: " + string(causeOf(err))}
 	default:
-		return serviceStatus{statusCritical, "pass failed: " + reasonTag(err)}
+		return serviceStatus{statusCritical, "pass failed: " + string(causeOf(err))}
 	}
 }
 

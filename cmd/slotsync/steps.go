@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
@@ -37,130 +39,69 @@ func steps() []string {
 		stepPublish, stepRemember, stepBury, stepRoll, stepWanted, stepDoubt, stepLayout, stepSweep, stepLease}
 }
 
-// Dependencies, by which trouble is told apart.
-const (
-	atAPI      = "api"
-	atRedis    = "redis"
-	atKafka    = "kafka"
-	atRegistry = "registry"
-)
-
-// metAt is an error that a dependency gave. It reads as it did.
-type metAt struct {
-	error
-	dependency string
-}
-
-func (e *metAt) Unwrap() error { return e.error }
-
-// met marks an error, if it is one, as that of a dependency.
-func met(dependency string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &metAt{err, dependency}
-}
-
-// Reasons for trouble beside the dependencies.
-const (
-	reasonNoTopic      = "no_topic"
-	reasonOtherCluster = "other_cluster"
-	reasonFenced       = "fenced"
-	reasonLeaseLost    = "lease_lost"
-	reasonLayout       = "layout"
-	reasonPendingLimit = "pending_limit"
-	reasonBadShifts    = "bad_shifts"
-	reasonLeftOver     = "left_over" // to the next pass, and nothing was in the way
-	reasonOther        = "other"
-)
-
-// reasons are all that reasonTag returns.
-func reasons() []string {
-	return []string{atAPI, atRedis, atKafka, atRegistry, reasonNoTopic, reasonOtherCluster, reasonFenced, reasonLeaseLost, reasonLayout,
-		reasonPendingLimit, reasonBadShifts, reasonLeftOver, reasonOther}
-}
-
-// reasonTag says in a word why a pass ended in trouble.
-func reasonTag(err error) string {
-	var layout *shiftsync.LayoutError
-	var at *metAt
-	switch {
-	case errors.Is(err, shiftsync.ErrFenced):
-		return reasonFenced
-	case errors.Is(err, shiftsync.ErrLeaseLost):
-		return reasonLeaseLost
-	case errors.Is(err, shiftsync.ErrOtherCluster):
-		return reasonOtherCluster
-	case errors.Is(err, shiftsync.ErrNoTopic):
-		return reasonNoTopic
-	case errors.As(err, &layout):
-		return reasonLayout
-	case errors.Is(err, shiftsync.ErrPendingLimit):
-		return reasonPendingLimit
-	case errors.Is(err, shiftsync.ErrTooManyBad):
-		return reasonBadShifts
-	case errors.As(err, &at):
-		return at.dependency
-	case err == nil, errors.Is(err, shiftsync.ErrPending):
-		return reasonLeftOver
-	default:
-		return reasonOther
-	}
-}
-
-// watchPorts puts between the worker and its ports what measures and traces their steps.
-func watchPorts(w *shiftsync.Worker, stats *metrics, spans *traces) {
-	p := ports{stats, spans}
-	w.Source = watchedSource{w.Source, p}
-	w.Encoder = watchedEncoder{w.Encoder, p}
-	w.Publisher = watchedPublisher{w.Publisher, p}
-	w.Store = watchedStore{w.Store, p}
+// watchPorts puts between the worker and its ports what measures and traces their steps, marks their errors, and notes
+// how the dependencies behind them fare. Redis is listened to where it is asked, since the page asks it too.
+func watchPorts(w *shiftsync.Worker, registry *publish.Registry, needs *dependencies, stats *metrics, spans *traces) {
+	to := func(with cause) port { return port{with, needs, stats, spans} }
+	w.Source = watchedSource{w.Source, to(causeAPI)}
+	w.Encoder = watchedEncoder{w.Encoder, to(causeRegistry), registry}
+	w.Publisher = watchedPublisher{w.Publisher, to(causeKafka)}
+	w.Store = watchedStore{w.Store, to(causeRedis)}
 	if w.DeadLetters != nil {
-		w.DeadLetters = watchedLetters{w.DeadLetters, p}
+		w.DeadLetters = watchedLetters{w.DeadLetters, to(causeLetters)}
 	}
 	w.Observer = tracedObserver{w.Observer, spans}
 }
 
-// ports is what the watched ports share.
-type ports struct {
+// port is the way to a dependency, as it is watched.
+type port struct {
+	with  cause // trouble there is marked with
+	needs *dependencies
 	stats *metrics
 	spans *traces
 }
 
 // begin begins a step with so many shifts, or 0 if that is not known. What it returns ends the step and marks its error.
-func (p ports) begin(dependency, step string, shifts int) func(error) error {
+func (p port) begin(step string, shifts int) (end func(error) error) {
 	began := time.Now()
 	span := p.spans.begin(step, shifts)
 	return func(err error) error {
 		p.stats.step(step, time.Since(began), err)
-		err = met(dependency, err)
+		err = met(p.with, err)
 		span.end(err)
 		return err
 	}
 }
 
+// fares notes how the dependency fares, by an error that it gave or did not give, and returns that error.
+func (p port) fares(err error) error {
+	p.needs.note(p.with, err)
+	return err
+}
+
 type watchedSource struct {
 	shiftsync.Source
-	ports
+	port
 }
 
 // Read is measured from its first request to the last shift that was handed on, waits for the stages behind included.
 func (s watchedSource) Read(ctx context.Context, w shiftsync.Window, add func(int64, uint64, []byte) error) error {
-	end := s.begin(atAPI, stepRead, 0)
-	var refused error // by add, of which the API knows nothing
+	end := s.begin(stepRead, 0)
+	var refused error // by add, of which the API knows nothing; nor does it of the end of ctx
 	err := s.Source.Read(ctx, w, func(id int64, hash uint64, raw []byte) error {
 		refused = add(id, hash, raw)
 		return refused
 	})
-	if refused != nil {
+	if refused != nil || ctx.Err() != nil {
 		_ = end(nil)
 		return err
 	}
-	return end(err)
+	return end(s.fares(err))
 }
 
+// ReadOne tells nothing of how the API fares: it may have trouble with a single shift.
 func (s watchedSource) ReadOne(ctx context.Context, id int64, add func(int64, uint64, []byte) error) error {
-	end := s.begin(atAPI, stepReadOne, 1)
+	end := s.begin(stepReadOne, 1)
 	err := s.Source.ReadOne(ctx, id, add)
 	if errors.Is(err, shiftsync.ErrNoShift) || errors.Is(err, shiftsync.ErrNotShown) {
 		_ = end(nil) // an answer like another
@@ -171,56 +112,65 @@ func (s watchedSource) ReadOne(ctx context.Context, id int64, add func(int64, ui
 
 type watchedEncoder struct {
 	shiftsync.Encoder
-	ports
+	port
+	registry *publish.Registry
 }
 
+// Prepare does not ask the registry each time, and while it does not answer the schemas that are known stay in use.
 func (e watchedEncoder) Prepare(ctx context.Context, anew bool) (shiftsync.Schemas, error) {
-	end := e.begin(atRegistry, stepPrepare, 0)
+	end := e.begin(stepPrepare, 0)
 	schemas, err := e.Encoder.Prepare(ctx, anew)
+	answered, silence := e.registry.Answered()
+	_ = e.fares(cmp.Or(err, silence))
+	e.needs.heard(e.with, answered)
 	return schemas, end(err)
 }
 
 type watchedPublisher struct {
 	shiftsync.Publisher
-	ports
+	port
 }
 
 // Topic is what a pass begins with.
 func (p watchedPublisher) Topic(ctx context.Context) (shiftsync.Topic, error) {
 	p.spans.beginPass()
-	end := p.begin(atKafka, stepLook, 0)
+	end := p.begin(stepLook, 0)
 	topic, err := p.Publisher.Topic(ctx)
-	return topic, end(err)
+	return topic, end(p.fares(err))
 }
 
 func (p watchedPublisher) Begin(ctx context.Context, takeover bool) error {
 	p.spans.beginSettling()
-	end := p.begin(atKafka, stepBegin, 0)
-	return end(p.Publisher.Begin(ctx, takeover))
+	end := p.begin(stepBegin, 0)
+	return end(p.fares(p.Publisher.Begin(ctx, takeover)))
 }
 
-// Renew is not measured: most of the time there is nothing to renew, and nobody is asked.
+// Renew is not measured: most of the time there is nothing to renew and nobody is asked, so that its success tells nothing.
 func (p watchedPublisher) Renew(ctx context.Context) error {
-	return met(atKafka, p.Publisher.Renew(ctx))
+	err := p.Publisher.Renew(ctx)
+	if err != nil {
+		_ = p.fares(err)
+	}
+	return met(p.with, err)
 }
 
 func (p watchedPublisher) Publish(ctx context.Context, hold shiftsync.Hold, pass string, records []shiftsync.Record) ([]shiftsync.Outcome, error) {
-	end := p.begin(atKafka, stepPublish, len(records))
+	end := p.begin(stepPublish, len(records))
 	outcomes, err := p.Publisher.Publish(ctx, hold, pass, records)
 	p.stats.outcomes(records, outcomes, time.Now())
-	return outcomes, end(err)
+	return outcomes, end(p.fares(err))
 }
 
 type watchedLetters struct {
 	shiftsync.DeadLetters
-	ports
+	port
 }
 
 func (l watchedLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string, letters []shiftsync.DeadLetter) ([]bool, error) {
 	if len(letters) == 0 {
 		return l.DeadLetters.Bury(ctx, hold, pass, letters)
 	}
-	end := l.begin(atKafka, stepBury, len(letters))
+	end := l.begin(stepBury, len(letters))
 	buried, err := l.DeadLetters.Bury(ctx, hold, pass, letters)
 	return buried, end(err)
 }

@@ -30,35 +30,76 @@ type aStore struct {
 
 func (s aStore) Lookup(context.Context, []shiftsync.Sighting, []shiftsync.Known) error { return s.err }
 
+// aBroker fails in all it is asked for.
+type aBroker struct {
+	shiftsync.Publisher
+	err error
+}
+
+func (b aBroker) Topic(context.Context) (shiftsync.Topic, error) { return shiftsync.Topic{}, b.err }
+func (b aBroker) Begin(context.Context, bool) error              { return b.err }
+func (b aBroker) Renew(context.Context) error                    { return b.err }
+func (b aBroker) Publish(context.Context, shiftsync.Hold, string, []shiftsync.Record) ([]shiftsync.Outcome, error) {
+	return nil, b.err
+}
+func (b aBroker) Bury(context.Context, shiftsync.Hold, string, []shiftsync.DeadLetter) ([]bool, error) {
+	return nil, b.err
+}
+
 func TestAFaultIsThatOfWhoHasIt(t *testing.T) {
-	errAPI := errors.New("502 Bad Gateway")
+	errAPI, errAway := errors.New("502 Bad Gateway"), errors.New("kafka: no broker")
 	taken := func(int64, uint64, []byte) error { return nil }
 	for _, c := range []struct {
 		claim  string
-		do     func(p ports) error
-		reason string
+		do     func(p func(cause) port) error
+		reason cause
 		errs   int64 // that are counted
+		away   cause // what health takes to be away; Redis tells it elsewhere
 	}{
-		{"the API's", func(p ports) error {
-			return watchedSource{aSource{err: errAPI}, p}.Read(t.Context(), shiftsync.Window{}, taken)
-		}, atAPI, 1},
-		{"a later stage's, which ends the reading", func(p ports) error {
-			stage := met(atRedis, errRedis)
-			return watchedSource{aSource{}, p}.Read(t.Context(), shiftsync.Window{}, func(int64, uint64, []byte) error { return stage })
-		}, atRedis, 0},
-		{"nobody's: there is no such shift", func(p ports) error {
-			return watchedSource{aSource{err: shiftsync.ErrNoShift}, p}.ReadOne(t.Context(), 1, taken)
-		}, reasonOther, 0},
-		{"Redis'", func(p ports) error { return watchedStore{aStore{err: errRedis}, p}.Lookup(t.Context(), nil, nil) }, atRedis, 1},
-		{"nobody's: the lease is lost", func(p ports) error {
-			return watchedStore{aStore{err: shiftsync.ErrLeaseLost}, p}.Lookup(t.Context(), nil, nil)
-		}, reasonLeaseLost, 0},
+		{"the API's", func(p func(cause) port) error {
+			return watchedSource{aSource{err: errAPI}, p(causeAPI)}.Read(t.Context(), shiftsync.Window{}, taken)
+		}, causeAPI, 1, causeAPI},
+		{"a later stage's, which ends the reading", func(p func(cause) port) error {
+			stage := met(causeRedis, errRedis)
+			return watchedSource{aSource{}, p(causeAPI)}.Read(t.Context(), shiftsync.Window{}, func(int64, uint64, []byte) error { return stage })
+		}, causeRedis, 0, ""},
+		{"nobody's: there is no such shift", func(p func(cause) port) error {
+			return watchedSource{aSource{err: shiftsync.ErrNoShift}, p(causeAPI)}.ReadOne(t.Context(), 1, taken)
+		}, causeOther, 0, ""},
+		{"Redis'", func(p func(cause) port) error {
+			return watchedStore{aStore{err: errRedis}, p(causeRedis)}.Lookup(t.Context(), nil, nil)
+		}, causeRedis, 1, ""},
+		{"nobody's: the lease is lost", func(p func(cause) port) error {
+			return watchedStore{aStore{err: shiftsync.ErrLeaseLost}, p(causeRedis)}.Lookup(t.Context(), nil, nil)
+		}, causeLease, 0, ""},
+		{"the API's, with a single shift", func(p func(cause) port) error {
+			return watchedSource{aSource{err: errAPI}, p(causeAPI)}.ReadOne(t.Context(), 1, taken)
+		}, causeAPI, 1, ""},
+		{"Kafka's, about the topic", func(p func(cause) port) error {
+			_, err := watchedPublisher{aBroker{err: errAway}, p(causeKafka)}.Topic(t.Context())
+			return err
+		}, causeKafka, 1, causeKafka},
+		{"Kafka's, about the epoch", func(p func(cause) port) error {
+			return watchedPublisher{aBroker{err: errAway}, p(causeKafka)}.Begin(t.Context(), true)
+		}, causeKafka, 1, causeKafka},
+		{"Kafka's, about records", func(p func(cause) port) error {
+			_, err := watchedPublisher{aBroker{err: errAway}, p(causeKafka)}.Publish(t.Context(), nil, "p1", nil)
+			return err
+		}, causeKafka, 1, causeKafka},
+		{"that of where dead letters go, which is not needed", func(p func(cause) port) error {
+			_, err := watchedLetters{aBroker{err: errAway}, p(causeLetters)}.Bury(t.Context(), nil, "p1", make([]shiftsync.DeadLetter, 1))
+			return err
+		}, causeLetters, 1, ""},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			m, r := recording(t)
-			err := c.do(ports{stats: m})
-			if err == nil || reasonTag(err) != c.reason {
-				t.Errorf("got %v for the reason %s, want %s", err, reasonTag(err), c.reason)
+			needs := newDependencies()
+			err := c.do(func(with cause) port { return port{with: with, needs: needs, stats: m} })
+			if err == nil || causeOf(err) != c.reason {
+				t.Errorf("got %v for the reason %s, want %s", err, causeOf(err), c.reason)
+			}
+			if it, _ := away(needs.now()); it.Cause != c.away {
+				t.Errorf("%q is taken to be away, want %q", it.Cause, c.away)
 			}
 			if got := r.sums[metricStepErrors]; got != c.errs {
 				t.Errorf("counted %d errors, want %d", got, c.errs)

@@ -237,7 +237,7 @@ func (s span) end(err error) {
 
 // fail says why in a word: addresses and ids of an error's text are for the log.
 func (s span) fail(err error) {
-	reason := reasonTag(err)
+	reason := string(causeOf(err))
 	s.SetAttributes(attribute.String("slotsync.reason", reason))
 	s.SetStatus(codes.Error, reason)
 }

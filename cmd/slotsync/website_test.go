@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/slotsync/slotsync/cache"
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
@@ -40,7 +39,7 @@ func asJSON[T any](t *testing.T, rec *httptest.ResponseRecorder) (answer T) {
 	return answer
 }
 
-var errKafka = &troubleWith{causeKafka, errors.New("kafka: topic shifts: no broker")}
+var errKafka = met(causeKafka, errors.New("kafka: topic shifts: no broker"))
 
 func TestHowThingsStandIsOneLine(t *testing.T) {
 	ok := report(shiftsync.Tally{Fetched: 7, Unchanged: 7})
@@ -61,7 +60,8 @@ func TestHowThingsStandIsOneLine(t *testing.T) {
 		{"another one has it", func(w watched) { w.Standby("worker-1 (process 7)") }, "standby", "Standing by: worker-1 (process 7) holds the lease.", true},
 		{"a standby without Redis", func(w watched) {
 			w.Standby("other")
-			w.Done(shiftsync.Report{}, fmt.Errorf("acquire lease: %w", w.health.needs.note(causeRedis, errors.New("refused"))))
+			w.health.needs.note(causeRedis, errors.New("refused"))
+			w.Done(shiftsync.Report{}, fmt.Errorf("acquire lease: %w", met(causeRedis, errors.New("refused"))))
 		}, "bad", "Cannot stand by: Redis does not answer, or refuses to work. Redis: acquire lease: refused", false},
 		{"a standby asks Redis alone", func(w watched) { inStep(w); w.health.needs.note(causeKafka, errKafka); w.Standby("other") },
 			"standby", "Standing by: other holds the lease.", true},
@@ -77,7 +77,7 @@ func TestHowThingsStandIsOneLine(t *testing.T) {
 				"something stays pending: 1204 shifts intended; kafka: topic shifts: no broker", false},
 		{"Kafka was never there", func(w watched) { w.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", errKafka)) }, "bad",
 			"Not in step: Kafka is away, or does not take records. find the kafka cluster: kafka: topic shifts: no broker", false},
-		{"the API fails", func(w watched) { inStep(w); w.Done(ok, &troubleWith{causeAPI, errors.New("read shifts: 403")}) }, "bad",
+		{"the API fails", func(w watched) { inStep(w); w.Done(ok, met(causeAPI, errors.New("read shifts: 403"))) }, "bad",
 			"Not in step: When I Work gives no answer that can be used. When I Work: read shifts: 403", false},
 		{"an error of several lines", func(w watched) { inStep(w); w.Done(ok, errors.Join(errors.New("a"), errors.New("b"))) }, "bad",
 			"Not in step: A pass failed. a; b", false},
@@ -233,28 +233,67 @@ func TestWhatWasSetAsideLatelyIsTold(t *testing.T) {
 	}
 }
 
+// troubles are errors that a pass ends with, by their cause.
+func troubles() map[cause]error {
+	pending := func(err error) error {
+		return errors.Join(fmt.Errorf("%w: 3 shifts intended", shiftsync.ErrPending), err)
+	}
+	return map[cause]error{
+		causeAPI:      fmt.Errorf("read shifts: %w", met(causeAPI, errors.New("403"))),
+		causeRedis:    errors.Join(shiftsync.ErrLeaseLost, met(causeRedis, errors.New("refused"))),
+		causeKafka:    errors.Join(shiftsync.ErrPendingLimit, errKafka),
+		causeRegistry: fmt.Errorf("prepare schemas: %w", met(causeRegistry, errors.New("refused"))),
+		causeLetters:  pending(met(causeLetters, fmt.Errorf("kafka: topic shifts-dlq: %w", publish.ErrNoTopic))),
+		causeNoTopic:  fmt.Errorf("look at topic: %w", met(causeKafka, fmt.Errorf("kafka: topic shifts: %w", publish.ErrNoTopic))),
+		causeCluster:  fmt.Errorf("look at topic: %w", met(causeKafka, publish.ErrOtherCluster)),
+		causeFenced:   fmt.Errorf("publish: %w", met(causeKafka, shiftsync.ErrFenced)),
+		causeLease:    fmt.Errorf("intend: %w", met(causeRedis, shiftsync.ErrLeaseLost)),
+		causeLayout:   fmt.Errorf("bind: %w", met(causeRedis, &shiftsync.LayoutError{What: "a", Was: "b", Now: "c"})),
+		causeLimit:    fmt.Errorf("%w: 100 stand", shiftsync.ErrPendingLimit),
+		causeBad:      errors.Join(fmt.Errorf("%w: 5 of 7", shiftsync.ErrTooManyBad), met(causeLetters, errors.New("late"))),
+		causeLeftOver: pending(nil),
+		causeOther:    errors.New("hm"),
+	}
+}
+
 func TestACauseIsOneWord(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want cause
-	}{
-		{nil, ""},
-		{errors.New("hm"), causeOther},
-		{fmt.Errorf("read: %w", &troubleWith{causeAPI, errors.New("403")}), causeAPI},
-		{errors.Join(shiftsync.ErrPending, errKafka), causeKafka},
-		{errors.Join(shiftsync.ErrPendingLimit, errKafka), causeKafka},
-		{shiftsync.ErrPendingLimit, causeLimit},
-		{fmt.Errorf("%w: 5 of 7", shiftsync.ErrTooManyBad), causeBad},
-		{errors.Join(shiftsync.ErrLeaseLost, errors.New("late")), causeLease},
-		{&troubleWith{causeKafka, shiftsync.ErrFenced}, causeRival},
-		{fmt.Errorf("bind: %w", &shiftsync.LayoutError{What: "a", Was: "b", Now: "c"}), causeLayout},
-		{fmt.Errorf("renew: %w", cache.ErrRedis), causeRedis},
-	} {
-		if got := causeOf(c.err); got != c.want {
-			t.Errorf("%v: got %q, want %q", c.err, got, c.want)
+	errs := troubles()
+	for _, want := range causes() {
+		if got := causeOf(errs[want]); got != want {
+			t.Errorf("%v: got %q, want %q", errs[want], got, want)
 		}
-		if c.want != "" && c.want.words() == "" {
-			t.Errorf("%q has no words", c.want)
+	}
+	if len(errs) != len(causes()) {
+		t.Errorf("got %d causes, want the %d that passes end with", len(causes()), len(errs))
+	}
+}
+
+// Whoever comes from a monitor finds in the log and on the page what the monitor says.
+func TestPageHealthLogAndMetricsSayTheSame(t *testing.T) {
+	for want, err := range troubles() {
+		w := watch(t, false, env{"LOG_FORMAT": "json"})
+		rep := report(shiftsync.Tally{})
+		w.Took(0)
+		w.Done(rep, err)
+		if want != causeOther && (want.words() == cause("").words() || want.advice() == "") {
+			t.Errorf("%s: the page has no words for it", want)
+		}
+		if line := fmt.Sprintf(`"reason":%q`, want); !strings.Contains(w.seen.String(), line) {
+			t.Errorf("got the log %s, want %s", w.seen, line)
+		}
+		if point := fmt.Sprintf("count %s reason:%s", metricTrouble, want); !slices.Contains(w.stats.lines, point) {
+			t.Errorf("got the points %q, want %s", w.stats.lines, point)
+		}
+		passes := asJSON[struct{ Passes []endedPass }](t, w.visit(t, "/api/passes")).Passes
+		if len(passes) != 1 || passes[0].Cause != want {
+			t.Errorf("got the passes %+v, want one with the cause %s", passes, want)
+		}
+		o := asJSON[overview](t, w.visit(t, "/api/health"))
+		if harmless := want == causeLeftOver || want == causeLetters; o.Ready != harmless || !harmless && o.Cause != want {
+			t.Errorf("%s: got ready %v with the cause %q", want, o.Ready, o.Cause)
+		}
+		if page := w.visit(t, "/").Body.String(); !strings.Contains(page, want.words()) {
+			t.Errorf("%s: the page says something else:\n%s", want, page)
 		}
 	}
 }
@@ -340,8 +379,8 @@ func TestALoopbackServerIsAskedByItsAddress(t *testing.T) {
 // loopAt runs the program as a loop that serves HTTP, and returns what asks it.
 func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base string, ask func(path string) (int, string)) {
 	t.Helper()
-	settings["HTTP_ADDR"] = freeAddr(t)
-	base = "http://" + settings["HTTP_ADDR"]
+	worker, addr := loopHTTP(t, in(w, settings))
+	base = "http://" + addr
 	ask = func(path string) (int, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
@@ -360,7 +399,7 @@ func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base s
 		_, body, _ := strings.Cut(b.String(), "\r\n\r\n")
 		return res.StatusCode, body
 	}
-	return loop(t, in(w, settings)), base, ask
+	return worker, base, ask
 }
 
 func TestAShiftIsLookedUpByItsID(t *testing.T) {
@@ -454,19 +493,19 @@ func TestTheDependenciesAreKnownByTheirFate(t *testing.T) {
 	worker.halt(t)
 }
 
-// A stop, the lease and a newer worker are nobody's fault.
 func TestNotAllErrorsAreOfTheDependency(t *testing.T) {
 	d := newDependencies()
 	for _, err := range []error{context.Canceled, shiftsync.ErrLeaseLost, fmt.Errorf("x: %w", shiftsync.ErrFenced)} {
-		if got := d.note(causeKafka, err); got != err {
+		d.note(causeKafka, err)
+		if got := met(causeKafka, err); got != err {
 			t.Errorf("%v is told as %v", err, got)
 		}
 	}
 	if _, gone := away(d.now()); gone {
 		t.Error("Kafka is taken to be away")
 	}
-	err := d.note(causeKafka, publish.ErrNoTopic)
-	if it, gone := away(d.now()); !gone || it.Cause != causeKafka || !errors.Is(err, publish.ErrNoTopic) {
-		t.Errorf("got %+v, %v", it, err)
+	d.note(causeKafka, publish.ErrNoTopic)
+	if it, gone := away(d.now()); !gone || it.Cause != causeKafka {
+		t.Errorf("got %+v", it)
 	}
 }

@@ -23,7 +23,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer, s
 	}
 	defer closeInto(&err, out, "close connections")
 	defer watch.desk.close()
-	cache.OnAnswer(out.redis, func(err error) { _ = watch.health.needs.note(causeRedis, err) })
+	cache.OnAnswer(out.redis, func(err error) { watch.health.needs.note(causeRedis, err) })
 	cluster, err := findCluster(ctx, cfg, out.kafka, watch)
 	if err != nil || cluster == "" {
 		return err
@@ -31,9 +31,8 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer, s
 	warnOfStranded(ctx, cfg, out.redis, cluster, log)
 	w := out.worker(cfg, cluster)
 	w.Observer = watch
-	watch.health.needs.around(w, out.registry)
 	watch.desk.open(newStore(cfg, out.redis, cluster))
-	watchPorts(w, watch.stats, spans)
+	watchPorts(w, out.registry, watch.health.needs, watch.stats, spans)
 	defer watch.stats.sampling(out.sampler(watch.stats))()
 	if cfg.Once {
 		_, err := w.RunOnce(ctx)
@@ -235,7 +234,7 @@ const leastPause = time.Second
 func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *observer) (string, error) {
 	for {
 		cluster, err := kafka.ClusterID(ctx)
-		err = watch.health.needs.note(causeKafka, err)
+		watch.health.needs.note(causeKafka, err)
 		switch {
 		case err == nil:
 			return cluster, nil
@@ -244,7 +243,7 @@ func findCluster(ctx context.Context, cfg *config, kafka *publish.Kafka, watch *
 		case ctx.Err() != nil:
 			return "", nil
 		}
-		watch.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", met(atKafka, err)))
+		watch.Done(shiftsync.Report{}, fmt.Errorf("find the kafka cluster: %w", met(causeKafka, err)))
 		select {
 		case <-ctx.Done():
 		case <-time.After(max(cfg.Sync.Wait, leastPause)):
