@@ -23,6 +23,7 @@
 //	called   seconds since 1970 of the last look for missing shifts
 //	missing  hash: id of a remembered shift that answers lack to what it was when it was asked for, and when to ask again
 //	doubted  hash: shift id to a version that was read and is older than a known one, and the pass that read it
+//	letters  hash: shift id, # and the raw hash of a version that was set aside to its dead letter, until that is acknowledged
 //
 // One hash for all shifts is what makes the protocol cheap: it is read with HMGET, written with one HSET a batch and
 // needs half the memory of a key a shift. The price is that its fields have no time to live. So each says when its

@@ -73,7 +73,7 @@ func Destination(clusterID, topic, name string) string {
 
 type keys struct {
 	lease, shifts, intents, aside, wanted, layout, ends, swept string
-	missing, called, doubted                                   string
+	missing, called, doubted, letters                          string
 }
 
 func keysOf(destination string) keys {
@@ -90,6 +90,7 @@ func keysOf(destination string) keys {
 		missing: prefix + "missing",
 		called:  prefix + "called",
 		doubted: prefix + "doubted",
+		letters: prefix + "letters",
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	asideSize   = 1 + 8 + 4                       // form, raw hash; the reason follows; last seen
 	noteSize    = 1 + 1 + 1 + 4                   // form, what it was, how often asked; when to ask again
 	doubtSize   = 1 + 16                          // form, fingerprint; the pass and the time follow
+	letterSize  = 1 + 8 + 8 + 4                   // form, id, raw hash, time; the parts follow
 
 	startSize = 4 // what the older form of a version lacks, at its end
 )

@@ -83,16 +83,19 @@ type DeadLetters interface {
 	// Bury hands letters over and says of each whether it is acknowledged; one that is not may be there all the same.
 	// Buried is valid, one for each letter, even when err is not nil; err tells why some are not. Bury takes bounded
 	// time, and past the end of hold sends nothing.
-	Bury(ctx context.Context, hold Hold, pass string, letters []DeadLetter) (buried []bool, err error)
+	Bury(ctx context.Context, hold Hold, letters []DeadLetter) (buried []bool, err error)
 }
 
 // DeadLetter is a version of a shift that cannot be published.
 type DeadLetter struct {
-	ID     int64 // 0: none that can be read
+	ID     int64  // 0: none that can be read
+	Raw    uint64 // Version.Raw: with ID it names the letter
 	Stage  Stage
-	Reason string // without the content
-	Key    []byte // of the record; nil if it never was one
-	Body   []byte // the shift's JSON as it came or, at StagePublish, the value of the record; valid during the call
+	Reason string    // without the content
+	Key    []byte    // of the record; nil if it never was one
+	Body   []byte    // the shift's JSON as it came or, at StagePublish, the value of the record; valid during the call
+	Pass   string    // id of the pass that set the shift aside
+	Time   time.Time // when that was, in whole seconds
 }
 
 // Stage is how far a shift came.
@@ -184,7 +187,8 @@ type Ledger interface {
 	// Intend writes the intents, each in the place of any older one of its shift.
 	Intend(ctx context.Context, term Term, intents []Intent) (open int, err error)
 	// Remember ends intents: of each one that still stands with its mark, what was acknowledged becomes what is
-	// remembered of the shift; what was set aside is noted beside it. Others are passed over.
+	// remembered of the shift; what was set aside is noted beside it, and its letter waits from then on. Others are
+	// passed over.
 	Remember(ctx context.Context, term Term, settled []Settled) (open int, err error)
 }
 
@@ -199,9 +203,10 @@ type Settled struct {
 	ID   int64
 	Mark uint64 // of its intent; 0 if there never was one, which only what is set aside can have
 	Version
-	Partition int    // if acknowledged
-	Offset    int64  // if acknowledged
-	Aside     string // why it is set aside; empty: it was acknowledged
+	Partition int         // if acknowledged
+	Offset    int64       // if acknowledged
+	Aside     string      // why it is set aside; empty: it was acknowledged
+	Letter    *DeadLetter // of what is set aside; nil: nobody wants one
 }
 
 // Memory is what is remembered of the shifts: for each, the version that the broker acknowledged last.
@@ -312,6 +317,17 @@ const (
 	Elsewhere                // it exists, outside of the window, though it is remembered to be inside
 )
 
+// Letters are the dead letters that wait until they are acknowledged. Nothing else ends their waiting.
+type Letters interface {
+	// CountLetters returns how many wait.
+	CountLetters(ctx context.Context) (int, error)
+	// Letters returns some of those that wait and a cursor for the next call; cursor 0 begins and, returned, ends. Each
+	// one that waits from begin to end is returned at least once, save what cannot be read: another release wrote it.
+	Letters(ctx context.Context, cursor uint64) (letters []DeadLetter, next uint64, err error)
+	// Delivered ends the waiting of letters that were acknowledged.
+	Delivered(ctx context.Context, term Term, letters []DeadLetter) error
+}
+
 // Layouts hold what must not change under a destination's feet.
 type Layouts interface {
 	// Bind compares each field with what is remembered, and remembers those that were not. A difference is a
@@ -365,6 +381,7 @@ type Store interface {
 	Ledger
 	Memory
 	Roll
+	Letters
 	Layouts
 }
 

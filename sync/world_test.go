@@ -57,12 +57,14 @@ type world struct {
 	onSend func()            // before records are written
 
 	buries     bool // workers have a place for dead letters
-	letters    []shiftsync.DeadLetter
-	unburied   bool           // dead letters are not taken
-	unburiable map[int64]bool // shifts whose letters alone are not taken
-	onBury     func()         // before letters are taken
-	unmourned  []int64        // set aside before there was a letter of theirs
-	badShare   float64        // of workers; 0: 0.1
+	waiting    map[letterName]shiftsync.DeadLetter
+	letters    []shiftsync.DeadLetter // those that were taken
+	unburied   bool                   // dead letters are not taken
+	unburiable map[int64]bool         // shifts whose letters alone are not taken
+	onBury     func()                 // before letters are taken
+	unmourned  []int64                // set aside without a letter
+	badShare   float64                // of workers; 0: 0.1
+	limit      int                    // Worker.PendingLimit; 0: 100,000
 
 	marks  []uint64         // one for each batch that was intended
 	newest map[int64]string // content that the lease's holder intended last
@@ -82,6 +84,12 @@ type message struct {
 	id      int64
 	content string
 	epoch   int
+}
+
+// letterName tells apart the letters that wait: by shift and version.
+type letterName struct {
+	id  int64
+	raw uint64
 }
 
 // noted is what became of a missing shift, and when to ask again.
@@ -117,6 +125,7 @@ func newWorld() *world {
 		silent:  map[int64]bool{},
 		missing: map[int64]noted{},
 		doubted: map[int64]doubt{},
+		waiting: map[letterName]shiftsync.DeadLetter{},
 		ends:    map[int]int64{},
 		refuse:  map[string]string{},
 		newest:  map[int64]string{},
@@ -129,7 +138,7 @@ func newWorld() *world {
 func (w *world) snapshot() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
+	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.waiting, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
 }
 
 // last returns the content of the newest record of a shift, or "".
@@ -193,6 +202,9 @@ func (w *world) buriedWrong() string {
 		case len(w.history(id)) > 0:
 			return fmt.Sprintf("bad shift %d has the records %v", id, w.history(id))
 		}
+	}
+	if len(w.waiting) > 0 {
+		return fmt.Sprintf("dead letters wait: %v", w.waiting)
 	}
 	if len(w.unmourned) > 0 {
 		return fmt.Sprintf("set aside without a dead letter: %v", w.unmourned)
@@ -646,7 +658,7 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 
 // DeadLetters
 
-func (i *incarnation) Bury(_ context.Context, hold shiftsync.Hold, _ string, letters []shiftsync.DeadLetter) ([]bool, error) {
+func (i *incarnation) Bury(_ context.Context, hold shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
 	buried := make([]bool, len(letters))
 	if err := hold.Err(); err != nil {
 		return buried, err
@@ -800,13 +812,17 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 			in, stands := i.intents[s.ID]
 			stands = stands && in.Mark == s.Mark
 			if s.Aside != "" {
-				if i.buries && !slices.ContainsFunc(i.letters, func(l shiftsync.DeadLetter) bool { return l.ID == s.ID }) {
-					i.unmourned = append(i.unmourned, s.ID)
-				}
 				if stands {
 					delete(i.intents, s.ID)
 				}
 				if stands || s.Mark == 0 {
+					if s.Letter != nil {
+						l := *s.Letter
+						l.Key, l.Body = slices.Clone(l.Key), slices.Clone(l.Body)
+						i.waiting[letterName{l.ID, l.Raw}] = l
+					} else if i.buries {
+						i.unmourned = append(i.unmourned, s.ID)
+					}
 					i.aside[s.ID] = s.Raw
 					delete(i.wanted, s.ID)
 				}
@@ -1005,6 +1021,47 @@ func (i *incarnation) Note(_ context.Context, t shiftsync.Term, notes []shiftsyn
 	return err
 }
 
+func (i *incarnation) CountLetters(context.Context) (n int, err error) {
+	_, err = i.step("count letters", i.locked(func() error {
+		n = len(i.waiting)
+		return nil
+	}))
+	return n, err
+}
+
+func (i *incarnation) Letters(_ context.Context, cursor uint64) (out []shiftsync.DeadLetter, next uint64, err error) {
+	_, err = i.step("letters", i.locked(func() error {
+		names := slices.SortedFunc(maps.Keys(i.waiting), func(a, b letterName) int {
+			return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.raw, b.raw))
+		})
+		// Those of 300 ids a page, by id, since a cursor must not jump over any when others are dropped.
+		next = cursor + 300
+		if len(names) == 0 || next > uint64(names[len(names)-1].id) {
+			next = 0
+		}
+		for _, name := range names {
+			if uint64(name.id) >= cursor && (next == 0 || uint64(name.id) < next) {
+				out = append(out, i.waiting[name])
+			}
+		}
+		return nil
+	}))
+	return out, next, err
+}
+
+func (i *incarnation) Delivered(_ context.Context, t shiftsync.Term, letters []shiftsync.DeadLetter) error {
+	_, err := i.step("delivered", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, l := range letters {
+			delete(i.waiting, letterName{l.ID, l.Raw})
+		}
+		return nil
+	}))
+	return err
+}
+
 func (i *incarnation) Sweep(context.Context, shiftsync.Term, time.Duration) (int, error) {
 	return 0, nil
 }
@@ -1112,7 +1169,7 @@ func (s store) Release(_ context.Context, o shiftsync.Owner) error {
 func (i *incarnation) worker() *shiftsync.Worker {
 	w := &shiftsync.Worker{
 		Source: i, Encoder: i, Publisher: i, Store: store{i}, Observer: i,
-		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: 100_000,
+		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: cmp.Or(i.limit, 100_000),
 		RepublishRate: 1000, BadShare: cmp.Or(i.badShare, 0.1), Deletes: i.deletes, GoneShare: i.share, StopTimeout: 30 * time.Second, Partition: "murmur2",
 	}
 	if i.buries {
