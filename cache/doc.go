@@ -12,7 +12,8 @@
 // cluster and a step can be one script. They are
 //
 //	lease    hash: owner (token), name, claim, step; the only key with a time to live
-//	shifts   hash: shift id to what is remembered of it
+//	shifts   hash: shift id to what is remembered of it or, once that is forgotten, to a stub that says when the shift is,
+//	         so that it is missed if it does not come again
 //	intents  hash: shift id to the intent that stands
 //	aside    hash: shift id, or # and the raw hash of a shift without one, to what was set aside and why
 //	wanted   hash: id of a shift that somebody wants published again to nothing or, once one stands, to what the

@@ -32,8 +32,9 @@ func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err e
 // clear forgets what is remembered of all shifts with an open intent. No intent comes or goes while it is at work.
 func (r *Redis) clear(ctx context.Context, next shiftsync.Term, step int64) error {
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
+	gone := shiftsync.FingerprintOf(nil)
 	for cursor := "0"; ; {
-		cmd, err := r.run(ctx, r.script.clear, keys, next.Owner, next.Claim, step, cursor)
+		cmd, err := r.run(ctx, r.script.clear, keys, next.Owner, next.Claim, step, cursor, gone[:])
 		if err != nil {
 			return fmt.Errorf("forget shifts with an open intent: %w", err)
 		}

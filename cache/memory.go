@@ -160,7 +160,7 @@ func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Durati
 		key   string
 		forms []byte
 	}{
-		{r.key.shifts, []byte{formShift, formOlder}},
+		{r.key.shifts, []byte{formShift, formOlder, formStub}},
 		{r.key.aside, []byte{form}},
 		{r.key.doubted, []byte{form}},
 	} {

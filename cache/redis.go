@@ -101,7 +101,8 @@ type scripts struct {
 	acquire, renew, release        *redis.Script
 	claim, clear, intend, remember *redis.Script
 	refresh, due, sweep            *redis.Script
-	bind, forget, want, unwant     *redis.Script
+	bind, forget, drop             *redis.Script
+	want, unwant                   *redis.Script
 	note, doubt                    *redis.Script
 }
 
@@ -111,14 +112,15 @@ func newScripts() scripts {
 		renew:    script("lease", "renew"),
 		release:  script("lease", "release"),
 		claim:    script("lease", "claim"),
-		clear:    script("lease", "term", "clear"),
+		clear:    script("lease", "term", "stub", "clear"),
 		intend:   script("lease", "term", "intend"),
 		remember: script("lease", "term", "now", "remember"),
 		refresh:  script("lease", "term", "now", "refresh"),
 		due:      script("lease", "term", "now", "due"),
 		sweep:    script("lease", "term", "now", "sweep"),
 		bind:     script("lease", "bind"),
-		forget:   script("lease", "forget"),
+		forget:   script("lease", "stub", "forget"),
+		drop:     script("lease", "drop"),
 		want:     script("want"),
 		unwant:   script("lease", "term", "unwant"),
 		note:     script("lease", "term", "now", "note"),

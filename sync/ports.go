@@ -177,9 +177,8 @@ type Term struct {
 // is not the current one, and gives the same answer when it is repeated.
 type Ledger interface {
 	// Claim makes next the current term and then, before it returns, forgets what is remembered of all shifts with an
-	// open intent. It checks the lease only. After an error it is to be repeated with the same term. A shift that was
-	// forgotten is not missed until it is remembered again: if its intent is refused then and it is deleted, nobody
-	// notices.
+	// open intent, save when the shift is: it counts among those who may be Absent. It checks the lease only. After an
+	// error it is to be repeated with the same term.
 	Claim(ctx context.Context, next Term) (open int, err error)
 	// Open returns some of the open intents and a cursor for the next call; cursor 0 begins and, returned, ends.
 	// Each intent that stands from begin to end is returned at least once.
@@ -273,7 +272,8 @@ type Roll interface {
 	RollCalled(ctx context.Context, term Term, w Window, seen func(id int64) bool) error
 	// Absent hands to tell every shift that is remembered to overlap the window and of which seen says no, unless it is
 	// a tombstone or an intent of it stands. One of which it is not known when it begins counts as one that has begun.
-	// One that is told twice is counted twice.
+	// One that is told twice is counted twice. What was forgotten by Claim, Bind or Forget is among them, and so is then,
+	// though it does not overlap the window and is not counted, a tombstone.
 	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (Census, error)
 	// Note notes what became of shifts.
 	Note(ctx context.Context, term Term, notes []Note) error
@@ -289,7 +289,8 @@ type Census struct {
 type Absent struct {
 	ID int64
 	Finding
-	Due bool // it may be asked for now
+	Due   bool // it may be asked for now
+	Ended bool // it had a tombstone, which was forgotten: the topic may have lost it
 }
 
 // Note says what became of a shift that was asked for, and after what time to ask again. Unasked takes the note away.
@@ -331,14 +332,15 @@ type Letters interface {
 // Layouts hold what must not change under a destination's feet.
 type Layouts interface {
 	// Bind compares each field with what is remembered, and remembers those that were not. A difference is a
-	// *LayoutError, or, if accept is set, makes the new one remembered and all shifts forgotten. It checks the lease.
+	// *LayoutError, or, if accept is set, makes all shifts forgotten, and the new one remembered. When they are is kept,
+	// unless it is the account that differs. It checks the lease.
 	Bind(ctx context.Context, owner Owner, l Layout, accept bool) error
 	// Bound returns what is remembered of the layout.
 	Bound(ctx context.Context) (Layout, error)
 	// Ends returns the highest acknowledged offset of each partition.
 	Ends(ctx context.Context) (map[int]int64, error)
-	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease. What the source does
-	// not show any more stays forgotten: a tombstone that the topic lost does not come again.
+	// Forget drops what is remembered of every shift, save when it is and whether it had a tombstone, and Ends. Intents
+	// stand. It checks the lease.
 	Forget(ctx context.Context, owner Owner) error
 }
 

@@ -33,6 +33,7 @@ type world struct {
 	}
 	term    shiftsync.Term
 	shifts  map[int64]remembered
+	stubs   map[int64]stub // of shifts that were forgotten
 	intents map[int64]shiftsync.Intent
 	aside   map[int64]uint64
 	wanted  map[int64]uint64 // shift id to the mark of the intent that serves the wish; 0: none yet
@@ -80,6 +81,26 @@ type remembered struct {
 	at     time.Time // of its acknowledgement
 }
 
+// stub is what is left of what was forgotten: when it is, and whether it was a tombstone.
+type stub struct {
+	shiftsync.Window
+	ended bool
+}
+
+// forget is what is done to the memory of a shift; mu is held.
+func (w *world) forget(id int64) {
+	if r, known := w.shifts[id]; known && !w.leaves["stubs"] {
+		w.stubs[id] = stub{shiftsync.Window{Start: r.StartTime, End: r.EndTime}, r.Tombstone()}
+	}
+	delete(w.shifts, id)
+}
+
+func (w *world) forgetAll() {
+	for id := range w.shifts {
+		w.forget(id)
+	}
+}
+
 type message struct {
 	id      int64
 	content string
@@ -117,6 +138,7 @@ func newWorld() *world {
 	return &world{
 		api:     map[int64]string{},
 		shifts:  map[int64]remembered{},
+		stubs:   map[int64]stub{},
 		intents: map[int64]shiftsync.Intent{},
 		aside:   map[int64]uint64{},
 		wanted:  map[int64]uint64{},
@@ -138,7 +160,7 @@ func newWorld() *world {
 func (w *world) snapshot() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.waiting, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
+	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.stubs, w.intents, w.aside, w.waiting, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
 }
 
 // last returns the content of the newest record of a shift, or "".
@@ -744,7 +766,7 @@ func (i *incarnation) Claim(_ context.Context, next shiftsync.Term) (open int, e
 			return nil
 		}
 		for id := range i.intents {
-			delete(i.shifts, id)
+			i.forget(id)
 		}
 		if i.leaves["drop-payload"] {
 			clear(i.intents)
@@ -835,6 +857,7 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 				if mark, wanted := i.wanted[s.ID]; !wanted || mark != 0 {
 					delete(i.wanted, s.ID)
 					i.shifts[s.ID] = remembered{s.Version, s.Offset, time.Now()}
+					delete(i.stubs, s.ID)
 				}
 				delete(i.doubted, s.ID)
 				i.ends[s.Partition] = max(i.ends[s.Partition], s.Offset)
@@ -894,6 +917,7 @@ func (w *world) want(ids ...int64) {
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		delete(w.shifts, id)
+		delete(w.stubs, id)
 		delete(w.aside, id)
 		w.wanted[id] = 0
 	}
@@ -962,8 +986,11 @@ func (i *incarnation) RollDue(_ context.Context, t shiftsync.Term, every time.Du
 	return due, err
 }
 
-// overlaps tells whether a shift is remembered to be in the window.
+// overlaps tells whether a shift is remembered, or was, to be in the window.
 func (w *world) overlaps(id int64, window shiftsync.Window) bool {
+	if s, forgotten := w.stubs[id]; forgotten {
+		return !s.ended && s.End.After(window.Start) && s.Start.Before(window.End)
+	}
 	r, known := w.shifts[id]
 	return known && !r.Tombstone() && r.EndTime.After(window.Start) && r.StartTime.Before(window.End)
 }
@@ -974,7 +1001,7 @@ func (i *incarnation) RollCalled(_ context.Context, t shiftsync.Term, window shi
 			return err
 		}
 		i.called = time.Now()
-		maps.DeleteFunc(i.missing, func(id int64, _ noted) bool { return seen(id) || !i.overlaps(id, window) })
+		maps.DeleteFunc(i.missing, func(id int64, _ noted) bool { return seen(id) || !i.overlaps(id, window) && !i.stubs[id].ended })
 		return nil
 	}))
 	return err
@@ -983,17 +1010,22 @@ func (i *incarnation) RollCalled(_ context.Context, t shiftsync.Term, window shi
 func (i *incarnation) Absent(_ context.Context, window shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (census shiftsync.Census, err error) {
 	var absent []shiftsync.Absent
 	_, err = i.step("absent", i.locked(func() error {
-		for _, id := range slices.Sorted(maps.Keys(i.shifts)) {
+		known := slices.AppendSeq(slices.Collect(maps.Keys(i.shifts)), maps.Keys(i.stubs))
+		slices.Sort(known)
+		for _, id := range known {
 			if r := i.shifts[id]; r.Tombstone() && time.Since(r.at) < shiftsync.GuardSpan {
 				census.Ended++
 			}
-			if !i.overlaps(id, window) {
+			ended := i.stubs[id].ended
+			if !i.overlaps(id, window) && !ended {
 				continue
 			}
-			census.Expected++
+			if !ended {
+				census.Expected++
+			}
 			if _, stands := i.intents[id]; !seen(id) && !stands {
 				n := i.missing[id]
-				absent = append(absent, shiftsync.Absent{ID: id, Finding: n.Finding, Due: !time.Now().Before(n.next)})
+				absent = append(absent, shiftsync.Absent{ID: id, Finding: n.Finding, Due: !time.Now().Before(n.next), Ended: ended})
 			}
 		}
 		return nil
@@ -1082,7 +1114,7 @@ func (i *incarnation) Bind(_ context.Context, o shiftsync.Owner, l shiftsync.Lay
 				if !accept {
 					return &shiftsync.LayoutError{What: "partition", Was: i.layout.Fixed, Now: l.Fixed}
 				}
-				clear(i.shifts)
+				i.forgetAll()
 			}
 			i.layout.Fixed = l.Fixed
 		}
@@ -1111,7 +1143,7 @@ func (i *incarnation) Forget(_ context.Context, o shiftsync.Owner) error {
 		if err := i.holds(o.Token); err != nil {
 			return err
 		}
-		clear(i.shifts)
+		i.forgetAll()
 		clear(i.ends)
 		return nil
 	}))
