@@ -212,8 +212,8 @@ type Settled struct {
 type Memory interface {
 	// Lookup fills into[i] with what is known of sightings[i]; both have the same length.
 	Lookup(ctx context.Context, sightings []Sighting, into []Known) error
-	// Refresh rewrites the raw hash and "last seen" of shifts whose content did not change: of each that is still
-	// remembered with its Fingerprint, in one step with the check of the term.
+	// Refresh rewrites the raw hash and "last seen" of shifts whose content did not change, and their start if none is
+	// remembered: of each that is still remembered with its Fingerprint, in one step with the check of the term.
 	Refresh(ctx context.Context, term Term, seen []Seen) error
 	// Wanted returns up to limit shifts that somebody wants published again and for which no intent stands. Such a
 	// shift is not remembered, and it stays wanted until a record of an intent that came after the wish is acknowledged.
@@ -255,6 +255,7 @@ type Seen struct {
 	ID          int64
 	Fingerprint Fingerprint // as it was read
 	Raw         uint64      // to be remembered with it
+	StartTime   time.Time   // to be remembered where none is; zero: not known
 }
 
 // Doubted is a version that was read and is older than one that is known.

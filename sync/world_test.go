@@ -903,6 +903,9 @@ func (i *incarnation) Refresh(_ context.Context, t shiftsync.Term, seen []shifts
 		for _, s := range seen {
 			if r, ok := i.shifts[s.ID]; ok && r.Fingerprint == s.Fingerprint {
 				r.Raw = s.Raw
+				if r.StartTime.IsZero() {
+					r.StartTime = s.StartTime
+				}
 				i.shifts[s.ID] = r
 			}
 		}
