@@ -12,6 +12,7 @@ for i = 3, #ARGV, 2 do
   end
 end
 if #news > 0 then
+  redis.call('HDEL', KEYS[2], news[1]) -- first, so that it works on a full server
   redis.call('HSET', KEYS[2], unpack(news))
 end
 return {}
