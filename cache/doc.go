@@ -12,7 +12,8 @@
 // cluster and a step can be one script. They are
 //
 //	lease    hash: owner (token), name, claim, step; the only key with a time to live
-//	shifts   hash: shift id to what is remembered of it
+//	shifts   hash: shift id to what is remembered of it or, once that is forgotten, to a stub that says when the shift is,
+//	         so that it is missed if it does not come again
 //	intents  hash: shift id to the intent that stands
 //	aside    hash: shift id, or # and the raw hash of a shift without one, to what was set aside and why
 //	wanted   hash: id of a shift that somebody wants published again to nothing or, once one stands, to what the
@@ -23,6 +24,7 @@
 //	called   seconds since 1970 of the last look for missing shifts
 //	missing  hash: id of a remembered shift that answers lack to what it was when it was asked for, and when to ask again
 //	doubted  hash: shift id to a version that was read and is older than a known one, and the pass that read it
+//	letters  hash: shift id, # and the raw hash of a version that was set aside to its dead letter, until that is acknowledged
 //
 // One hash for all shifts is what makes the protocol cheap: it is read with HMGET, written with one HSET a batch and
 // needs half the memory of a key a shift. The price is that its fields have no time to live. So each says when its

@@ -8,25 +8,23 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// Bind compares a layout with the remembered one. Of several differences it names the first.
+// Bind compares a layout with the remembered one. Of several differences it names the first. One that is accepted is
+// remembered when all shifts are forgotten: if it does not come to that, it is a difference still.
 func (r *Redis) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Layout, accept bool) error {
-	args := []any{owner.Token, accept}
-	for _, field := range fieldsOf(l) {
-		if field.value != "" {
-			args = append(args, field.name, field.value)
-		}
-	}
-	keys := []string{r.key.lease, r.key.shifts, r.key.layout, r.key.ends}
-	cmd, err := r.run(ctx, r.script.bind, keys, args...)
-	if err != nil {
+	differs, err := r.bind(ctx, owner, l, false)
+	if err != nil || len(differs) != 2 {
 		return err
 	}
-	differs, err := cmd.StringSlice()
-	if err != nil {
-		return explain(r.client, err)
-	}
-	if len(differs) != 2 {
-		return nil
+	if accept {
+		forget := r.Forget
+		if differs[0] == accountField {
+			forget = r.drop // another account knows nothing of the shifts of this one, and would deny them
+		}
+		if err := forget(ctx, owner); err != nil {
+			return fmt.Errorf("forget shifts: %w", err)
+		}
+		_, err := r.bind(ctx, owner, l, true)
+		return err
 	}
 	was, err := layoutOf(map[string]string{differs[0]: differs[1]})
 	if err != nil {
@@ -38,11 +36,29 @@ func (r *Redis) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Lay
 	return fmt.Errorf("remembered layout: %s is %q, which no worker writes", differs[0], differs[1])
 }
 
+// bind remembers a layout, or returns the name and the remembered value of a field that differs.
+func (r *Redis) bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Layout, accept bool) (differs []string, err error) {
+	args := []any{owner.Token, accept}
+	for _, field := range fieldsOf(l) {
+		if field.value != "" {
+			args = append(args, field.name, field.value)
+		}
+	}
+	cmd, err := r.run(ctx, r.script.bind, []string{r.key.lease, r.key.layout}, args...)
+	if err != nil {
+		return nil, err
+	}
+	differs, err = cmd.StringSlice()
+	return differs, explain(r.client, err)
+}
+
+const accountField = "account"
+
 type layoutField struct{ name, value string } // value is empty if it is not to be compared
 
 func fieldsOf(l shiftsync.Layout) []layoutField {
 	return []layoutField{
-		{"account", number(l.Account)},
+		{accountField, number(l.Account)},
 		{"partitions", number(int64(l.Partitions))},
 		{"fixed", l.Fixed},
 		{"key_schema", number(int64(l.KeySchema))},
@@ -75,7 +91,7 @@ func layoutOf(fields map[string]string) (l shiftsync.Layout, err error) {
 		bits int
 		set  func(int64)
 	}{
-		{"account", 64, func(n int64) { l.Account = n }},
+		{accountField, 64, func(n int64) { l.Account = n }},
 		{"partitions", 32, func(n int64) { l.Partitions = int(n) }},
 		{"key_schema", 32, func(n int64) { l.KeySchema = shiftsync.SchemaID(n) }},
 	} {
@@ -113,8 +129,25 @@ func (r *Redis) Ends(ctx context.Context) (map[int]int64, error) {
 	return ends, nil
 }
 
-// Forget drops what is remembered of every shift, and Ends.
+// Forget drops what is remembered of every shift but when it is, page by page, and then Ends.
 func (r *Redis) Forget(ctx context.Context, owner shiftsync.Owner) error {
-	_, err := r.run(ctx, r.script.forget, []string{r.key.lease, r.key.shifts, r.key.ends}, owner.Token)
+	gone := shiftsync.FingerprintOf(nil)
+	for cursor := "0"; ; {
+		cmd, err := r.run(ctx, r.script.forget, []string{r.key.lease, r.key.shifts, r.key.ends}, owner.Token, cursor, gone[:])
+		if err != nil {
+			return err
+		}
+		if cursor, err = cmd.Text(); err != nil {
+			return explain(r.client, err)
+		}
+		if cursor == "0" {
+			return nil
+		}
+	}
+}
+
+// drop forgets every shift for good, and Ends.
+func (r *Redis) drop(ctx context.Context, owner shiftsync.Owner) error {
+	_, err := r.run(ctx, r.script.drop, []string{r.key.lease, r.key.shifts, r.key.ends}, owner.Token)
 	return err
 }

@@ -32,8 +32,9 @@ func (r *Redis) Claim(ctx context.Context, next shiftsync.Term) (open int, err e
 // clear forgets what is remembered of all shifts with an open intent. No intent comes or goes while it is at work.
 func (r *Redis) clear(ctx context.Context, next shiftsync.Term, step int64) error {
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
+	gone := shiftsync.FingerprintOf(nil)
 	for cursor := "0"; ; {
-		cmd, err := r.run(ctx, r.script.clear, keys, next.Owner, next.Claim, step, cursor)
+		cmd, err := r.run(ctx, r.script.clear, keys, next.Owner, next.Claim, step, cursor, gone[:])
 		if err != nil {
 			return fmt.Errorf("forget shifts with an open intent: %w", err)
 		}
@@ -134,7 +135,7 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 	}
 	text := values.strings()
 
-	args := make([]any, 0, 4+2*len(ends)+2*acknowledged+4*(len(settled)-acknowledged))
+	args := make([]any, 0, 4+2*len(ends)+2*acknowledged+6*(len(settled)-acknowledged))
 	args = append(args, term.Owner, term.Claim, len(ends), acknowledged)
 	for _, partition := range slices.Sorted(maps.Keys(ends)) {
 		args = append(args, partition, ends[partition])
@@ -146,10 +147,10 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 	}
 	for i := range settled {
 		if s := &settled[i]; s.Aside != "" {
-			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i])
+			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i], letterField(s.ID, s.Raw), appendLetter(nil, s.Letter))
 		}
 	}
-	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted, r.key.doubted}
+	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted, r.key.doubted, r.key.letters}
 	return r.count(ctx, r.script.remember, keys, args...)
 }
 

@@ -126,11 +126,13 @@ func hmget(ctx context.Context, trip redis.Pipeliner, key string, fields []any) 
 	return cmd
 }
 
-// Refresh rewrites the raw hash and "last seen" of unchanged shifts. It leaves those with an open intent alone too.
+// Refresh rewrites the raw hash and "last seen" of unchanged shifts, and brings those of the older form whose start is told
+// into the newer one. It leaves those with an open intent alone too.
 func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsync.Seen) error {
-	values := pack(len(seen), len(seen)*(8+16))
+	values := pack(len(seen), len(seen)*(8+16+startSize))
 	for i := range seen {
-		values.add(append(binary.BigEndian.AppendUint64(values.buf, seen[i].Raw), seen[i].Fingerprint[:]...))
+		value := append(binary.BigEndian.AppendUint64(values.buf, seen[i].Raw), seen[i].Fingerprint[:]...)
+		values.add(binary.BigEndian.AppendUint32(value, seconds(seen[i].StartTime)))
 	}
 	text := values.strings()
 
@@ -160,7 +162,7 @@ func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Durati
 		key   string
 		forms []byte
 	}{
-		{r.key.shifts, []byte{formShift, formOlder}},
+		{r.key.shifts, []byte{formShift, formOlder, formStub}},
 		{r.key.aside, []byte{form}},
 		{r.key.doubted, []byte{form}},
 	} {

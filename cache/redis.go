@@ -73,7 +73,7 @@ func Destination(clusterID, topic, name string) string {
 
 type keys struct {
 	lease, shifts, intents, aside, wanted, layout, ends, swept string
-	missing, called, doubted                                   string
+	missing, called, doubted, letters                          string
 }
 
 func keysOf(destination string) keys {
@@ -90,6 +90,7 @@ func keysOf(destination string) keys {
 		missing: prefix + "missing",
 		called:  prefix + "called",
 		doubted: prefix + "doubted",
+		letters: prefix + "letters",
 	}
 }
 
@@ -100,7 +101,8 @@ type scripts struct {
 	acquire, renew, release        *redis.Script
 	claim, clear, intend, remember *redis.Script
 	refresh, due, sweep            *redis.Script
-	bind, forget, want, unwant     *redis.Script
+	bind, forget, drop             *redis.Script
+	want, unwant                   *redis.Script
 	note, doubt                    *redis.Script
 }
 
@@ -110,14 +112,15 @@ func newScripts() scripts {
 		renew:    script("lease", "renew"),
 		release:  script("lease", "release"),
 		claim:    script("lease", "claim"),
-		clear:    script("lease", "term", "clear"),
+		clear:    script("lease", "term", "stub", "clear"),
 		intend:   script("lease", "term", "intend"),
 		remember: script("lease", "term", "now", "remember"),
 		refresh:  script("lease", "term", "now", "refresh"),
 		due:      script("lease", "term", "now", "due"),
 		sweep:    script("lease", "term", "now", "sweep"),
 		bind:     script("lease", "bind"),
-		forget:   script("lease", "forget"),
+		forget:   script("lease", "stub", "forget"),
+		drop:     script("lease", "drop"),
 		want:     script("want"),
 		unwant:   script("lease", "term", "unwant"),
 		note:     script("lease", "term", "now", "note"),

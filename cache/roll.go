@@ -58,7 +58,7 @@ func (r *Redis) tidy(ctx context.Context, term shiftsync.Term, ids []int64, w sh
 	var over []shiftsync.Note
 	for i, id := range ids {
 		value, _ := shifts[i].(string)
-		if !overlaps(value, w) || seen(id) {
+		if !overlaps(value, w) && !wasEnded(value) || seen(id) {
 			over = append(over, shiftsync.Note{ID: id})
 		}
 	}
@@ -81,24 +81,28 @@ func (r *Redis) Absent(ctx context.Context, w shiftsync.Window, seen func(id int
 		if err != nil {
 			return census, fmt.Errorf("hscan shifts: %w", err)
 		}
-		var unseen []int64
+		var unseen, ended []int64
 		for i := 0; i+1 < len(page); i += 2 {
 			id, err := strconv.ParseInt(page[i], 10, 64)
 			if err != nil {
 				return census, fmt.Errorf("hscan shifts: %w", err)
 			}
-			if !overlaps(page[i+1], w) {
-				if endedSince(page[i+1], since) {
-					census.Ended++
+			switch value := page[i+1]; {
+			case overlaps(value, w):
+				census.Expected++
+				if !seen(id) {
+					unseen = append(unseen, id)
 				}
-				continue
-			}
-			census.Expected++
-			if !seen(id) {
-				unseen = append(unseen, id)
+			case endedSince(value, since):
+				census.Ended++
+			case wasEnded(value) && !seen(id):
+				ended = append(ended, id)
 			}
 		}
-		if err := r.tellAbsent(ctx, unseen, tell); err != nil {
+		if err := r.tellAbsent(ctx, unseen, false, tell); err != nil {
+			return census, err
+		}
+		if err := r.tellAbsent(ctx, ended, true, tell); err != nil {
 			return census, err
 		}
 		if next == 0 {
@@ -108,11 +112,20 @@ func (r *Redis) Absent(ctx context.Context, w shiftsync.Window, seen func(id int
 	}
 }
 
-// overlaps tells whether a remembered shift should be in the window.
+// overlaps tells whether a shift that is remembered, or was, should be in the window.
 func overlaps(value string, w shiftsync.Window) bool {
+	if s, forgotten := readStub(value); forgotten {
+		return !s.ended && s.end.After(w.Start) && s.start.Before(w.End)
+	}
 	var k shiftsync.Known
 	readShift(value, &k)
 	return k.Remembered && !k.Tombstone() && k.EndTime.After(w.Start) && k.StartTime.Before(w.End)
+}
+
+// wasEnded tells whether a tombstone was forgotten.
+func wasEnded(value string) bool {
+	s, forgotten := readStub(value)
+	return forgotten && s.ended
 }
 
 // endedSince tells whether a remembered value is a tombstone that was acknowledged after that second.
@@ -139,7 +152,7 @@ func (r *Redis) now(ctx context.Context) (int64, error) {
 }
 
 // tellAbsent tells of those of which no intent stands.
-func (r *Redis) tellAbsent(ctx context.Context, unseen []int64, tell func(shiftsync.Absent)) error {
+func (r *Redis) tellAbsent(ctx context.Context, unseen []int64, ended bool, tell func(shiftsync.Absent)) error {
 	if len(unseen) == 0 {
 		return nil
 	}
@@ -163,7 +176,7 @@ func (r *Redis) tellAbsent(ctx context.Context, unseen []int64, tell func(shifts
 		if intents.Val()[i] != "" {
 			continue
 		}
-		a := shiftsync.Absent{ID: id}
+		a := shiftsync.Absent{ID: id, Ended: ended}
 		next := int64(readNote(notes.Val()[i], &a.Finding))
 		// A time that is further away than any that was ever noted comes from a clock that was set back.
 		a.Due = next <= now || next > now+longestWait

@@ -319,7 +319,16 @@ func TestWhatAnEarlierReleaseLeftIsRead(t *testing.T) {
 		refresh(t, r, shiftsync.Seen{ID: 1, Fingerprint: version(1).Fingerprint, Raw: 99})
 		want.Raw = 99
 		if got := lookup(t, r, 1)[0]; got != want {
-			t.Errorf("refreshed: got %+v\nwant %+v", got, want)
+			t.Errorf("refreshed without a start: got %+v\nwant %+v", got, want)
+		}
+		for _, start := range []time.Time{version(1).StartTime, {}, window.End} { // told once, it stays
+			refresh(t, r, shiftsync.Seen{ID: 1, Fingerprint: version(1).Fingerprint, Raw: version(1).Raw, StartTime: start})
+			if got := lookup(t, r, 1)[0]; got != known(1) {
+				t.Errorf("refreshed with its start: got %+v\nwant %+v", got, known(1))
+			}
+		}
+		if value := s.client.HGet(t.Context(), s.key("shifts"), "1").Val(); len(value) != 61 || value[0] != 2 {
+			t.Errorf("refreshed it has the form %d, and %d bytes", value[0], len(value))
 		}
 		in := intent(2, 2, 2)
 		in.StartTime = time.Time{}
@@ -340,6 +349,38 @@ func TestWhatAnEarlierReleaseLeftIsRead(t *testing.T) {
 		s.age(t, "shifts", "1", 101*time.Hour)
 		if dropped := sweep(t, r, 100*time.Hour); dropped != 1 {
 			t.Errorf("the sweep dropped %d, want the old one", dropped)
+		}
+	})
+}
+
+// After a way back, what this release wrote is for the older one what is of a later release here.
+func TestWhatALaterReleaseLeftIsNotRememberedAndDoesNoHarm(t *testing.T) {
+	onEach(t, func(t *testing.T, s *server) {
+		r := s.atWork(t)
+		for id := range int64(4) {
+			publish(t, r, id+1, 1)
+			s.overwrite(t, "shifts", fmt.Sprint(id+1), func(value []byte) []byte { return append([]byte{4}, value...) })
+		}
+		before := s.dump(t)
+		refresh(t, r, shiftsync.Seen{ID: 1, Fingerprint: version(1).Fingerprint, Raw: 99, StartTime: window.Start})
+		if after := s.dump(t); after != before {
+			t.Errorf("it was refreshed:\n%s", after)
+		}
+		if k := lookup(t, r, 1)[0]; k != (shiftsync.Known{}) {
+			t.Errorf("got %+v", k)
+		}
+		if census, got := absent(t, r); census != (shiftsync.Census{}) || len(got) != 0 {
+			t.Errorf("counted %+v, absent %+v", census, got)
+		}
+		publish(t, r, 1, 1) // it is published again, and then remembered
+		if k := lookup(t, r, 1)[0]; k != known(1) {
+			t.Errorf("published again: %+v", k)
+		}
+		intend(t, r, intent(2, 2, 2))
+		claim(t, r, shiftsync.Term{Owner: worker.Token, Claim: "claim-2"})
+		claim(t, r, term)
+		if dropped := sweep(t, r, 100*time.Hour); dropped != 2 { // 2 was forgotten by the claim
+			t.Errorf("the sweep dropped %d, want 2", dropped)
 		}
 	})
 }

@@ -35,7 +35,10 @@ var steps = []step{
 		return r.Intend(t.Context(), term, []shiftsync.Intent{intent(1, 8, 8)})
 	}},
 	{"remember", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
-		return r.Remember(t.Context(), term, []shiftsync.Settled{acknowledged(2, 7, 7), aside(3, 7, 7), aside(0, 0, 9)})
+		return r.Remember(t.Context(), term, []shiftsync.Settled{acknowledged(2, 7, 7), withLetter(aside(3, 7, 7), shiftsync.DeadLetter{}), aside(0, 0, 9)})
+	}},
+	{"delivered", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
+		return nil, r.Delivered(t.Context(), term, []shiftsync.DeadLetter{{ID: 6, Raw: version(1).Raw}})
 	}},
 	{"remember nothing", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
 		return r.Remember(t.Context(), term, nil)
@@ -79,7 +82,7 @@ func prepared(t *testing.T, s *server) *cache.Redis {
 	}
 	want(t, r, 2, 7)
 	intend(t, r, intent(2, 7, 7), intent(3, 7, 7), intent(5, 7, 7))
-	remember(t, r, aside(6, 0, 1))
+	remember(t, r, withLetter(aside(6, 0, 1), shiftsync.DeadLetter{Stage: shiftsync.StageParse}))
 	s.age(t, "shifts", "4", 101*time.Hour)
 	note(t, r, shiftsync.Note{ID: 8, Finding: shiftsync.Finding{Last: shiftsync.Unclear, Asked: 1}, Wait: time.Hour})
 	if _, err := r.Doubt(t.Context(), term, "pass-1", []shiftsync.Doubted{{ID: 1}}); err != nil {

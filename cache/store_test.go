@@ -112,7 +112,7 @@ func outside(tb testing.TB, config cache.Config) *server {
 	tb.Helper()
 	s := &server{config: config, client: dial(tb, config), destination: cache.Destination("test", fmt.Sprintf("%x", rand.Uint64()), "")}
 	tb.Cleanup(func() {
-		for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept", "missing", "called", "doubted"} {
+		for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept", "missing", "called", "doubted", "letters"} {
 			if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil && tb.Context().Err() == nil {
 				tb.Errorf("clean up: %v", err)
 			}
@@ -290,7 +290,7 @@ func openIntents(tb testing.TB, r *cache.Redis) map[int64]shiftsync.Intent {
 func (s *server) dump(tb testing.TB) string {
 	tb.Helper()
 	var b strings.Builder
-	for name, times := range map[string]int{"lease": 0, "shifts": 8, "intents": 0, "aside": 4, "wanted": 0, "layout": 0, "ends": 0, "missing": 4, "doubted": 4} {
+	for name, times := range map[string]int{"lease": 0, "shifts": 8, "intents": 0, "aside": 4, "wanted": 0, "layout": 0, "ends": 0, "missing": 4, "doubted": 4, "letters": 0} {
 		fields, err := s.client.HGetAll(tb.Context(), s.key(name)).Result()
 		if err != nil {
 			tb.Fatal(err)
@@ -327,7 +327,7 @@ func (s *server) age(tb testing.TB, hash string, field string, by time.Duration)
 // reset empties the destination.
 func (s *server) reset(tb testing.TB) {
 	tb.Helper()
-	for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept", "missing", "called", "doubted"} {
+	for _, name := range []string{"lease", "shifts", "intents", "aside", "wanted", "layout", "ends", "swept", "missing", "called", "doubted", "letters"} {
 		if err := s.client.Del(tb.Context(), s.key(name)).Err(); err != nil {
 			tb.Fatal(err)
 		}

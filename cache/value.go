@@ -17,6 +17,7 @@ const (
 	form      = 1 // of all but shifts and intents
 	formShift = 2 // of shifts and intents
 	formOlder = 1 // of shifts and intents without a start time, as the first releases wrote them
+	formStub  = 3 // of shifts that were forgotten
 )
 
 // Lengths in bytes and, in the order of their fields, what the values are made of. Numbers are big endian, times are
@@ -24,10 +25,12 @@ const (
 const (
 	versionSize = 8 + 16 + 4 + 4 + 4 + 4          // raw hash, fingerprint, schema, updated at, end time, start time
 	shiftSize   = 1 + versionSize + 4 + 8 + 4 + 4 // form, version, partition, offset, acknowledged at, last seen
+	stubSize    = 1 + 1 + 4 + 4 + 4               // form, tombstone, end time, start time, last seen
 	intentSize  = 1 + 8 + versionSize + 1 + 4     // form, mark, version, tombstone, length of the key; key and value follow
 	asideSize   = 1 + 8 + 4                       // form, raw hash; the reason follows; last seen
 	noteSize    = 1 + 1 + 1 + 4                   // form, what it was, how often asked; when to ask again
 	doubtSize   = 1 + 16                          // form, fingerprint; the pass and the time follow
+	letterSize  = 1 + 8 + 8 + 4                   // form, id, raw hash, time; the parts follow
 
 	startSize = 4 // what the older form of a version lacks, at its end
 )
@@ -107,6 +110,22 @@ func readShift(value string, k *shiftsync.Known) (seen uint32) {
 	k.Partition = int(binary.BigEndian.Uint32(rest))
 	k.Offset = int64(binary.BigEndian.Uint64(rest[4:]))
 	return binary.BigEndian.Uint32(rest[16:])
+}
+
+// stub is what is left of a shift that was forgotten.
+type stub struct {
+	ended      bool // what was forgotten is a tombstone
+	start, end time.Time
+}
+
+func readStub(value string) (s stub, is bool) {
+	if len(value) != stubSize || value[0] != formStub {
+		return s, false
+	}
+	var b [stubSize]byte
+	copy(b[:], value)
+	s.ended, s.end, s.start = b[1] == 1, instant(binary.BigEndian.Uint32(b[2:])), instant(binary.BigEndian.Uint32(b[6:]))
+	return s, true
 }
 
 func appendIntent(b []byte, in *shiftsync.Intent) []byte {

@@ -44,6 +44,12 @@ func (r *Redis) Remembered(ctx context.Context, tell func(id int64, end time.Tim
 			}
 			var k shiftsync.Known
 			readShift(page[i+1], &k)
+			if s, forgotten := readStub(page[i+1]); forgotten {
+				k.EndTime = s.end
+				if s.ended {
+					continue
+				}
+			}
 			if k.Tombstone() {
 				continue
 			}

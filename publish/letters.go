@@ -72,7 +72,7 @@ func (d *DeadLetters) TopicSettings(ctx context.Context) (TopicSettings, error) 
 
 // Bury implements shiftsync.DeadLetters. It takes no longer than 10 s. A value that is too large for the topic is cut,
 // and has its full length in a header. Between calls no connection is open: there is seldom a next one.
-func (d *DeadLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string, letters []shiftsync.DeadLetter) ([]bool, error) {
+func (d *DeadLetters) Bury(ctx context.Context, hold shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
 	defer d.kafka.Rest()
 	ctx, cancel := context.WithTimeout(ctx, d.kafka.options.Limit)
 	defer cancel()
@@ -84,7 +84,7 @@ func (d *DeadLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string
 	var lanes [][]*letter
 	lane := map[int]int{} // partition to its index in lanes
 	for i := range letters {
-		l := d.letter(i, pass, &letters[i])
+		l := d.letter(i, &letters[i])
 		p := byKey().Balance(kafka.Message{Key: l.key}, partitions...)
 		if _, seen := lane[p]; !seen {
 			lane[p] = len(lanes)
@@ -157,7 +157,7 @@ type letter struct {
 	headers []kafka.Header
 }
 
-func (d *DeadLetters) letter(index int, pass string, from *shiftsync.DeadLetter) *letter {
+func (d *DeadLetters) letter(index int, from *shiftsync.DeadLetter) *letter {
 	l := &letter{index: index, shift: from.ID, full: len(from.Body)}
 	// In memory of its own: an attempt that was given up may still be reading when Bury has returned.
 	l.key, l.value = bytes.Clone(from.Key), bytes.Clone(from.Body)
@@ -171,10 +171,9 @@ func (d *DeadLetters) letter(index int, pass string, from *shiftsync.DeadLetter)
 	if l.key == nil && id != "" {
 		l.key = []byte(id)
 	}
-	now := time.Now()
 	for _, h := range []struct{ name, text string }{
 		{headerStage, string(from.Stage)}, {headerReason, from.Reason}, {headerShift, id}, {headerTopic, d.meantFor},
-		{headerContentType, content}, {headerTime, now.UTC().Format(time.RFC3339)}, {headerPass, pass},
+		{headerContentType, content}, {headerTime, from.Time.UTC().Format(time.RFC3339)}, {headerPass, from.Pass},
 	} {
 		if h.text != "" {
 			l.headers = append(l.headers, kafka.Header{Key: h.name, Value: []byte(h.text)})

@@ -2,71 +2,122 @@ package shiftsync
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// buryPatience is how long a pass waits in vain for dead letters to be taken: good shifts stand in line behind them.
+// A dead letter is kept as a record is: from the step that sets its shift aside it stands in the store, until it is
+// acknowledged. So letters go out at the end of a pass, when all that is good has had its turn, and a topic that takes
+// none of them, for however long, holds up nothing and loses nothing.
+
+// buryPatience is how long a pass waits in vain for dead letters to be taken: the next pass waits for its end.
 const buryPatience = 10 * time.Second
 
-// burial is what a pass knows of dead letters that were not acknowledged.
+// burial is what a pass knows of dead letters.
 type burial struct {
-	inVain time.Duration // how long they were waited for
-	vain   error         // why the last of them were not taken
-	first  int64         // shift of the first one; 0: it has no id
-	err    error         // why that one was not acknowledged; nil: all were
+	waiting int   // letters that stand in the store
+	tried   bool  // whether they were handed over
+	first   int64 // shift of the first one that was not acknowledged; 0: it has no id
+	err     error // why it was not
 }
 
-var errBrokerAway = errors.New("not tried while the broker is away")
-
-// bury hands letters over, and returns those of the shifts, which have a letter each, that may now be remembered as set
-// aside. Of the others an intent stands, or nothing is known, so that the next pass meets them again.
-func (p *pass) bury(ctx context.Context, aside []Settled, letters []DeadLetter) (done []Settled) {
-	if len(letters) == 0 {
+// countLetters looks how many letters earlier passes have left.
+func (p *pass) countLetters(ctx context.Context) (err error) {
+	if p.DeadLetters == nil {
 		return nil
 	}
-	buried, err := p.tryToBury(ctx, letters)
-	for i, s := range aside {
-		if buried[i] {
-			done = append(done, s)
-			continue
-		}
-		if s.Mark != 0 {
+	if p.burial.waiting, err = p.Store.CountLetters(ctx); err != nil {
+		return fmt.Errorf("count dead letters: %w", err)
+	}
+	return nil
+}
+
+// addressed gives those that are to be set aside their letters, as many as there is room for: PendingLimit of them may
+// wait. The others are left as they are, for the next pass to meet again.
+func (p *pass) addressed(aside []Settled, letters []DeadLetter) []Settled {
+	room := max(0, p.PendingLimit-p.burial.waiting)
+	if len(aside) > room {
+		p.count(Tally{NotCollected: len(aside) - room})
+		if slices.ContainsFunc(aside[room:], func(s Settled) bool { return s.Mark != 0 }) {
 			p.t.doubt.Store(true) // no batch in hand will end its intent
 		}
-		if p.burial.err == nil {
-			p.burial.first, p.burial.err = s.ID, err
-		}
+		aside = aside[:room]
 	}
-	p.count(Tally{Buried: len(done), Unburied: len(letters) - len(done)})
-	return done
+	now := time.Now().Truncate(time.Second)
+	for i := range aside {
+		l := &letters[i]
+		l.Raw, l.Pass, l.Time = aside[i].Raw, p.id, now
+		aside[i].Letter = l
+	}
+	p.burial.waiting += len(aside)
+	return aside
 }
 
-// tryToBury hands letters over, unless that was tried for long enough.
-func (p *pass) tryToBury(ctx context.Context, letters []DeadLetter) (buried []bool, err error) {
-	switch {
-	case p.away:
-		return make([]bool, len(letters)), errBrokerAway
-	case p.burial.inVain >= buryPatience:
-		return make([]bool, len(letters)), p.burial.vain
-	}
-	began := time.Now()
-	buried, err = p.DeadLetters.Bury(ctx, p.t, p.id, letters)
-	if err != nil {
-		p.burial.inVain, p.burial.vain = p.burial.inVain+time.Since(began), err
-	}
-	return buried, err
-}
-
-// result is nil if so many letters that were not acknowledged are none.
-func (b *burial) result(unburied int) error {
-	if unburied == 0 {
+// bury hands over the letters that wait, and ends the waiting of those that were acknowledged.
+func (p *pass) bury(stop, ctx context.Context) error {
+	if p.burial.waiting == 0 || p.away || p.t.Err() != nil {
 		return nil
 	}
-	first := "the first has no id"
-	if b.first != 0 {
-		first = fmt.Sprintf("the first is shift %d", b.first)
+	p.burial.tried = true
+	inVain := time.Duration(0)
+	for cursor := uint64(0); inVain < buryPatience && stop.Err() == nil; {
+		letters, next, err := p.Store.Letters(ctx, cursor)
+		if err != nil {
+			return fmt.Errorf("load dead letters: %w", err)
+		}
+		if len(letters) > 0 {
+			began := time.Now()
+			buried, err := p.DeadLetters.Bury(ctx, p.t, letters)
+			if err != nil {
+				inVain += time.Since(began)
+			}
+			if err := p.delivered(ctx, letters, buried, err); err != nil {
+				return err
+			}
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
 	}
-	return fmt.Errorf("dead letters not acknowledged, and their shifts not set aside: %d, %s: %w", unburied, first, b.err)
+	return p.countLetters(ctx)
+}
+
+// delivered ends the waiting of the buried ones among letters. Why is the reason for which the others are not.
+func (p *pass) delivered(ctx context.Context, letters []DeadLetter, buried []bool, why error) error {
+	var done []DeadLetter
+	for i, l := range letters {
+		switch {
+		case buried[i]:
+			done = append(done, l)
+		case p.burial.err == nil:
+			p.burial.first, p.burial.err = l.ID, why
+		}
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	// As what is remembered: it is acknowledged already.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.lastStep())
+	defer cancel()
+	if err := p.Store.Delivered(bounded, p.t.term, done); err != nil {
+		return fmt.Errorf("drop %d dead letters that were acknowledged: %w", len(done), err)
+	}
+	p.count(Tally{Buried: len(done)})
+	return nil
+}
+
+// result is nil if no letter waits.
+func (b *burial) result() error {
+	switch {
+	case b.waiting == 0:
+		return nil
+	case !b.tried:
+		return fmt.Errorf("%d dead letters wait: not tried while the broker is away", b.waiting)
+	case b.err == nil:
+		return fmt.Errorf("%d dead letters wait: for the next pass, or for the release that wrote them", b.waiting)
+	case b.first == 0:
+		return fmt.Errorf("%d dead letters wait, the first of a shift without an id: %w", b.waiting, b.err)
+	}
+	return fmt.Errorf("%d dead letters wait, the first of shift %d: %w", b.waiting, b.first, b.err)
 }

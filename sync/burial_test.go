@@ -100,25 +100,25 @@ func TestALetterTellsHowFarItsShiftCame(t *testing.T) {
 	})
 }
 
-func TestWithoutItsDeadLetterABadShiftStaysPendingAndNothingElseDoes(t *testing.T) {
+func TestALetterThatIsNotTakenStaysPendingAndNothingElseDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.set(many(1700, "A"))
 		w.spoil()
 		w.unburied = true
-		for _, published := range []int{1698, 0} { // the good ones are remembered
+		for _, want := range []struct{ published, aside int }{{1698, 2}, {0, 0}} { // all of them are remembered
 			rep, i, err := once(t, w)
-			if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errLost) || !strings.Contains(err.Error(), "not set aside: 2, the first is shift ") {
+			if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errLost) || !strings.Contains(err.Error(), "2 dead letters wait, the first of shift 4: ") {
 				t.Errorf("got the error %v", err)
 			}
-			if rep.Published != published || rep.SetAside != 0 || rep.StillAside != 0 || rep.Unburied != 2 || rep.Pending != 1 || len(i.asides) != 0 {
-				t.Errorf("got %+v, told %v, want %d published", rep, i.asides, published)
+			if rep.Published != want.published || rep.SetAside != want.aside || rep.Unburied != 2 || rep.Pending != 0 || len(i.asides) != want.aside {
+				t.Errorf("got %+v, told %v, want %+v", rep, i.asides, want)
 			}
 		}
 		inStepButFor(t, w, badID, poisonID)
 		w.unburied = false
 		rep := mustOnce(t, w)
-		if why := w.buriedWrong(); why != "" || rep.Buried != 2 || rep.SetAside != 2 || rep.Published != 0 {
+		if why := w.buriedWrong(); why != "" || rep.Buried != 2 || rep.SetAside != 0 || rep.StillAside != 2 || rep.Published != 0 {
 			t.Errorf("with the letters acknowledged: %s, %+v", why, rep.Tally)
 		}
 	})
@@ -155,11 +155,11 @@ func TestALetterThatIsNotTakenKeepsNoOtherWaiting(t *testing.T) {
 		}
 		w.unburiable = map[int64]bool{1: true}
 		rep, _, err := once(t, w)
-		if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errUnburiable) || !strings.Contains(err.Error(), "the first is shift 1:") {
+		if !errors.Is(err, shiftsync.ErrPending) || !errors.Is(err, errUnburiable) || !strings.Contains(err.Error(), "1 dead letters wait, the first of shift 1:") {
 			t.Errorf("got the error %v", err)
 		}
-		if rep.Buried != 5 || rep.SetAside != 5 || rep.Unburied != 1 || w.aside[1] != 0 {
-			t.Errorf("got %+v", rep.Tally)
+		if rep.Buried != 5 || rep.SetAside != 6 || rep.Unburied != 1 {
+			t.Errorf("got %+v", rep)
 		}
 	})
 }
@@ -173,11 +173,11 @@ func TestNothingWaitsForLongForDeadLetters(t *testing.T) {
 			w.set(map[int64]string{id: "bad"})
 		}
 		w.unburied = true
-		tries, neighbours := 0, 0
+		tries, good := 0, 0
 		w.onBury = func() {
 			w.mu.Lock()
 			if tries++; tries == 1 {
-				neighbours = len(w.shifts)
+				good = len(w.shifts)
 			}
 			w.mu.Unlock()
 			<-time.After(9 * time.Second)
@@ -187,8 +187,8 @@ func TestNothingWaitsForLongForDeadLetters(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, shiftsync.ErrPending) || took > 20*time.Second || tries != 2 {
 			t.Errorf("the pass took %s and tried %d times: %v", took, tries, err)
 		}
-		if rep.Unburied != 52 || rep.Published != 4948 || neighbours < 400 {
-			t.Errorf("got %+v; when letters were tried first, %d of their batch were remembered", rep.Tally, neighbours)
+		if rep.Unburied != 52 || rep.Published != 4948 || good != 4948 {
+			t.Errorf("got %+v; when letters were tried first, %d good shifts were remembered", rep, good)
 		}
 	})
 }
@@ -238,7 +238,7 @@ func TestWhileTheBrokerIsAwayNoDeadLetterIsTried(t *testing.T) {
 // silent never answers a letter.
 type silent struct{ *incarnation }
 
-func (s silent) Bury(ctx context.Context, _ shiftsync.Hold, _ string, letters []shiftsync.DeadLetter) ([]bool, error) {
+func (s silent) Bury(ctx context.Context, _ shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
 	<-ctx.Done()
 	return make([]bool, len(letters)), context.Cause(ctx)
 }
@@ -301,4 +301,178 @@ func TestEachLetterHoldsItsOwnShift(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The topic of dead letters is away for hours, with as many bad shifts as may be pending. They change, or leave the
+// window, meanwhile.
+func TestLettersThatAreNotTakenStandInTheWayOfNothing(t *testing.T) {
+	for claim, replace := range map[string]func(t *testing.T, w *world, r running) running{
+		"one worker": func(_ *testing.T, _ *world, r running) running { return r },
+		"a stop, and another worker": func(t *testing.T, w *world, r running) running {
+			if err := r.stop(); err != nil {
+				t.Error(err)
+			}
+			return run(t, w, "another")
+		},
+		"a death, and another worker": func(t *testing.T, w *world, r running) running {
+			r.note(func() { r.dead = true })
+			_ = r.stop()
+			return run(t, w, "another")
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.limit = 6
+			w.set(many(3, "A"))
+			mustOnce(t, w)
+			w.buries, w.unburied, w.badShare, w.refuse["poison"], w.refuse["other poison"] = true, true, 100, "too large", "too large"
+			r := run(t, w, "worker")
+			for n, change := range []map[int64]string{
+				{11: "poison", 12: "poison", 13: "poison", 14: "bad"},
+				{11: "other poison", 12: gone, 13: "good"},
+				{14: "other poison"},
+				{},
+			} {
+				good := fmt.Sprint("B", n)
+				w.set(change)
+				w.set(map[int64]string{1: good, 2: good, 3: good, int64(100 + n): good})
+				<-time.After(2 * time.Hour)
+				for _, id := range []int64{1, 2, 3, int64(100 + n)} {
+					if got := w.last(id); got != good {
+						t.Errorf("%s: after change %d the good shift %d ends on %q", claim, n, id, got)
+					}
+				}
+				if rep, err := r.latest(); !errors.Is(err, shiftsync.ErrPending) || rep.Pending != 0 || rep.Unburied != len(w.waiting) {
+					t.Errorf("%s: after change %d got %+v, %v", claim, n, rep, err)
+				}
+				r = replace(t, w, r)
+			}
+			w.mu.Lock()
+			w.unburied = false
+			w.mu.Unlock()
+			<-time.After(time.Minute)
+			if _, err := r.latest(); err != nil {
+				t.Errorf("%s: in the end %v", claim, err)
+			}
+			_ = r.stop()
+			for id, want := range map[int64][]string{
+				11: {"other poison", "poison"}, 12: {"poison"}, 13: {"poison"}, 14: {"other poison", `{"id":14,"content":"bad","noise":0}`},
+			} {
+				var got []string
+				for _, l := range w.lettersOf(id) {
+					got = append(got, string(l.Body))
+				}
+				if slices.Sort(got); !slices.Equal(got, want) {
+					t.Errorf("%s: shift %d has the letters %q, want %q", claim, id, got, want)
+				}
+			}
+			if len(w.waiting) != 0 || w.last(13) != "good" {
+				t.Errorf("%s: waiting %v, shift 13 ends on %q", claim, w.waiting, w.last(13))
+			}
+		})
+	}
+}
+
+func TestALetterTellsOfThePassThatSetItsShiftAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(3, "A"))
+		w.spoil()
+		w.unburied = true
+		first, _, _ := once(t, w)
+		at := time.Now()
+		<-time.After(time.Hour)
+		w.unburied = false
+		mustOnce(t, w)
+		for _, l := range w.letters {
+			if l.Pass != first.Pass || !l.Time.Equal(at) {
+				t.Errorf("shift %d: got pass %s at %s, want %s at %s", l.ID, l.Pass, l.Time, first.Pass, at)
+			}
+		}
+		if len(w.letters) != 2 {
+			t.Errorf("got %d letters", len(w.letters))
+		}
+	})
+}
+
+// The letters of a pass go out though its answer was not whole.
+func TestLettersDoNotWaitForTheSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(3, "A"))
+		w.spoil()
+		w.readAt = func(n int) error {
+			if n == 5 {
+				return errLost
+			}
+			return nil
+		}
+		w.set(map[int64]string{6: "A"})
+		if _, _, err := once(t, w); !errors.Is(err, errLost) || len(w.letters) != 2 || len(w.waiting) != 0 {
+			t.Errorf("%v: %d letters, waiting %v", err, len(w.letters), w.waiting)
+		}
+	})
+}
+
+// Where as many letters wait as may, nothing more is set aside, since there would be no letter of it.
+func TestNoMoreLettersWaitThanMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limit = 4
+		w.set(many(3, "A"))
+		mustOnce(t, w)
+		w.buries, w.unburied, w.badShare, w.refuse["poison"] = true, true, 100, "too large"
+		for id, content := range map[int64]string{11: "poison", 12: "bad", 13: "poison", 14: "bad", 15: "bad", 16: "poison"} {
+			w.set(map[int64]string{id: content})
+			_, _, _ = once(t, w)
+		}
+		w.set(map[int64]string{1: "B"})
+		rep, _, err := once(t, w)
+		if !errors.Is(err, shiftsync.ErrPendingLimit) || !errors.Is(err, errLost) || len(w.waiting) != 4 || rep.NotCollected != 2 || w.last(1) != "B" {
+			t.Errorf("%v: %+v; %d wait, shift 1 ends on %q", err, rep, len(w.waiting), w.last(1))
+		}
+		w.unburied = false
+		_, _, _ = once(t, w)
+		mustOnce(t, w)
+		if len(w.letters) != 6 || len(w.aside) != 6 || len(w.intents) != 0 || len(w.unmourned) != 0 {
+			t.Errorf("%d letters, %d set aside, %d intents stand", len(w.letters), len(w.aside), len(w.intents))
+		}
+	})
+}
+
+// strange answers in ways that contradict themselves.
+type strange struct {
+	*incarnation
+	buried bool
+	err    error
+}
+
+func (s strange) Bury(_ context.Context, _ shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
+	return slices.Repeat([]bool{s.buried}, len(letters)), s.err
+}
+
+func TestWhatCountsIsWhetherALetterIsAcknowledged(t *testing.T) {
+	for _, test := range []struct {
+		buried bool
+		err    error
+		want   string
+	}{
+		{true, nil, ""},
+		{true, errLost, ""},
+		{false, errLost, "the first of shift 4: no answer"},
+		{false, nil, "2 dead letters wait: for the next pass"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(many(3, "A"))
+			w.spoil()
+			i := &incarnation{world: w, name: "worker"}
+			worker := i.worker()
+			worker.DeadLetters = strange{i, test.buried, test.err}
+			_, err := worker.RunOnce(t.Context())
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("buried %v with the error %v: got %v", test.buried, test.err, err)
+			}
+		})
+	}
 }

@@ -130,6 +130,10 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 		switch glance(k, s.Raw) {
 		case unchanged:
 			acquainted = true
+			if startless(k) {
+				d.examine(ctx, s, k, &room)
+				continue
+			}
 			d.tally.Unchanged++
 			d.trust(k, s.ID)
 			if k.Stale && !k.Pending {
@@ -195,7 +199,7 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 	case reread:
 		d.tally.Unchanged++
 		d.trust(k, s.ID)
-		d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: in.Fingerprint, Raw: s.Raw})
+		d.seen = append(d.seen, Seen{ID: s.ID, Fingerprint: in.Fingerprint, Raw: s.Raw, StartTime: in.StartTime})
 		return
 	case schemaOnly:
 		d.tally.SchemaOnly++
@@ -369,6 +373,12 @@ func mostOf(shifts map[int64]int) (account int64) {
 		}
 	}
 	return account
+}
+
+// startless tells whether a shift is remembered as the first releases did, without its start. Without it the shift seems
+// to have begun already, and would be missed wherever it lies; so it is read once more, and the start remembered.
+func startless(k Known) bool {
+	return k.Remembered && k.StartTime.IsZero()
 }
 
 // newest is the newest version that is known.

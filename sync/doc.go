@@ -18,7 +18,7 @@
 // ends on B.
 //
 // A version that cannot be published is set aside, which is remembered beside what was acknowledged. Where there are
-// [DeadLetters], it is handed to them first, and set aside only once they have acknowledged it.
+// [DeadLetters], the same step leaves a letter for them in the store, which waits there until they have acknowledged it.
 //
 // Several workers may run. The lease ([Leases]) makes one of them the owner; a [Term], new with every takeover,
 // makes void what an older owner, or the same one before its last trouble, still has under way in the store; the

@@ -42,39 +42,54 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err := p.inspect(ctx, topic); err != nil {
 		return rep, err
 	}
+	if err := p.countLetters(ctx); err != nil {
+		return rep, err
+	}
 	if err := p.settle(stop, ctx); err != nil {
 		return rep, err
 	}
-
-	w.Observer.Reading()
-	wanted, err := w.Store.Wanted(ctx, wantedLook)
+	err = p.keepInStep(stop, ctx)
+	// Letters do not wait for the source, nor does anything good wait for them.
+	if e := p.bury(stop, ctx); err == nil {
+		err = e
+	}
 	if err != nil {
-		return rep, fmt.Errorf("look up wanted shifts: %w", err)
+		return rep, err
+	}
+	return rep, p.result()
+}
+
+// keepInStep deals with the window, and with what else was asked for.
+func (p *pass) keepInStep(stop, ctx context.Context) error {
+	p.Observer.Reading()
+	wanted, err := p.Store.Wanted(ctx, wantedLook)
+	if err != nil {
+		return fmt.Errorf("look up wanted shifts: %w", err)
 	}
 	if err := p.openRoll(ctx); err != nil {
-		return rep, err
+		return err
 	}
 	if err := p.stream(stop, ctx, false, p.readAndMark); err != nil {
-		return rep, err
+		return err
 	}
 	p.listed = p.report().Fetched
 	if err := p.republish(stop, ctx); err != nil {
-		return rep, err
+		return err
 	}
 	asked, gone, err := p.fetchWanted(stop, ctx, wanted)
 	if err != nil {
-		return rep, err
+		return err
 	}
 	if err := p.declareWanted(ctx, gone); err != nil {
-		return rep, err
+		return err
 	}
 	if err := p.callRoll(stop, ctx, WantedBatch-asked); err != nil {
-		return rep, err
+		return err
 	}
-	if p.swept, err = w.Store.Sweep(ctx, t.term, max(w.Keep, p.window.End.Sub(p.window.Start))); err != nil {
-		return rep, fmt.Errorf("sweep: %w", err)
+	if p.swept, err = p.Store.Sweep(ctx, p.t.term, max(p.Keep, p.window.End.Sub(p.window.Start))); err != nil {
+		return fmt.Errorf("sweep: %w", err)
 	}
-	return rep, p.result()
+	return nil
 }
 
 // adder takes what a Source hands on.
@@ -385,8 +400,8 @@ func (p *pass) publish(ctx context.Context, b *batch) error {
 	return p.withoutBroker(fmt.Errorf("publish: %w", err))
 }
 
-// remember ends the intents whose fate is known. Bad shifts come last: they have to wait for their dead letters, and
-// nothing else does.
+// remember ends the intents whose fate is known. Bad shifts come last: there may be no room for their letters, and that
+// is to cost nothing else.
 func (p *pass) remember(ctx context.Context, b *batch) error {
 	var settled []Settled
 	aside, letters := b.aside, b.letters
@@ -409,7 +424,7 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 	if err := p.settled(ctx, settled); err != nil {
 		return err
 	}
-	return p.settled(ctx, p.bury(ctx, aside, letters))
+	return p.settled(ctx, p.addressed(aside, letters))
 }
 
 // settled takes the last step for shifts whose fate is known.
@@ -475,15 +490,16 @@ func (p *pass) report() Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := Report{
-		Tally:   p.total,
-		Pass:    p.id,
-		Window:  p.window,
-		Pending: int(p.t.open.Load()),
-		Swept:   p.swept,
-		Called:  p.called,
-		Missing: p.missing,
-		GoneIDs: p.gone,
-		Notices: slices.Concat(p.schemas.Notices, p.notices),
+		Tally:    p.total,
+		Pass:     p.id,
+		Window:   p.window,
+		Pending:  int(p.t.open.Load()),
+		Unburied: p.burial.waiting,
+		Swept:    p.swept,
+		Called:   p.called,
+		Missing:  p.missing,
+		GoneIDs:  p.gone,
+		Notices:  slices.Concat(p.schemas.Notices, p.notices),
 	}
 	if r.SchemaOnly > 0 {
 		r.Notices = append(r.Notices, fmt.Sprintf("the schema has changed: what is remembered with an older one than %d is published again, %g a second", p.schemas.Value, p.RepublishRate))
@@ -494,17 +510,18 @@ func (p *pass) report() Report {
 // result judges a pass that read and decided everything.
 func (p *pass) result() error {
 	r := p.report()
-	bad := r.SetAside + r.StillAside + r.Unburied
+	bad := r.SetAside + r.StillAside
 	switch {
 	case errors.Is(p.outage, ErrNoTopic): // not even what did not change is there
 		return p.outage
 	case r.NotCollected > 0:
-		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected), p.outage)
+		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected),
+			p.outage, p.burial.result())
 	case bad > 1 && float64(bad) > p.BadShare*float64(r.Fetched): // a single one is an accident, however small the window
-		return errors.Join(fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched), p.burial.result(r.Unburied))
+		return errors.Join(fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched), p.burial.result())
 	case r.Pending > 0 || r.Deferred > 0 || r.HeldBack > 0 || r.Unburied > 0:
 		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred+r.HeldBack),
-			p.outage, p.burial.result(r.Unburied))
+			p.outage, p.burial.result())
 	case p.outage != nil:
 		p.notices = append(p.notices, "the broker was away, but nothing had to be published: "+p.outage.Error())
 	}

@@ -83,16 +83,19 @@ type DeadLetters interface {
 	// Bury hands letters over and says of each whether it is acknowledged; one that is not may be there all the same.
 	// Buried is valid, one for each letter, even when err is not nil; err tells why some are not. Bury takes bounded
 	// time, and past the end of hold sends nothing.
-	Bury(ctx context.Context, hold Hold, pass string, letters []DeadLetter) (buried []bool, err error)
+	Bury(ctx context.Context, hold Hold, letters []DeadLetter) (buried []bool, err error)
 }
 
 // DeadLetter is a version of a shift that cannot be published.
 type DeadLetter struct {
-	ID     int64 // 0: none that can be read
+	ID     int64  // 0: none that can be read
+	Raw    uint64 // Version.Raw: with ID it names the letter
 	Stage  Stage
-	Reason string // without the content
-	Key    []byte // of the record; nil if it never was one
-	Body   []byte // the shift's JSON as it came or, at StagePublish, the value of the record; valid during the call
+	Reason string    // without the content
+	Key    []byte    // of the record; nil if it never was one
+	Body   []byte    // the shift's JSON as it came or, at StagePublish, the value of the record; valid during the call
+	Pass   string    // id of the pass that set the shift aside
+	Time   time.Time // when that was, in whole seconds
 }
 
 // Stage is how far a shift came.
@@ -174,9 +177,8 @@ type Term struct {
 // is not the current one, and gives the same answer when it is repeated.
 type Ledger interface {
 	// Claim makes next the current term and then, before it returns, forgets what is remembered of all shifts with an
-	// open intent. It checks the lease only. After an error it is to be repeated with the same term. A shift that was
-	// forgotten is not missed until it is remembered again: if its intent is refused then and it is deleted, nobody
-	// notices.
+	// open intent, save when the shift is: it counts among those who may be Absent. It checks the lease only. After an
+	// error it is to be repeated with the same term.
 	Claim(ctx context.Context, next Term) (open int, err error)
 	// Open returns some of the open intents and a cursor for the next call; cursor 0 begins and, returned, ends.
 	// Each intent that stands from begin to end is returned at least once.
@@ -184,7 +186,8 @@ type Ledger interface {
 	// Intend writes the intents, each in the place of any older one of its shift.
 	Intend(ctx context.Context, term Term, intents []Intent) (open int, err error)
 	// Remember ends intents: of each one that still stands with its mark, what was acknowledged becomes what is
-	// remembered of the shift; what was set aside is noted beside it. Others are passed over.
+	// remembered of the shift; what was set aside is noted beside it, and its letter waits from then on. Others are
+	// passed over.
 	Remember(ctx context.Context, term Term, settled []Settled) (open int, err error)
 }
 
@@ -199,17 +202,18 @@ type Settled struct {
 	ID   int64
 	Mark uint64 // of its intent; 0 if there never was one, which only what is set aside can have
 	Version
-	Partition int    // if acknowledged
-	Offset    int64  // if acknowledged
-	Aside     string // why it is set aside; empty: it was acknowledged
+	Partition int         // if acknowledged
+	Offset    int64       // if acknowledged
+	Aside     string      // why it is set aside; empty: it was acknowledged
+	Letter    *DeadLetter // of what is set aside; nil: nobody wants one
 }
 
 // Memory is what is remembered of the shifts: for each, the version that the broker acknowledged last.
 type Memory interface {
 	// Lookup fills into[i] with what is known of sightings[i]; both have the same length.
 	Lookup(ctx context.Context, sightings []Sighting, into []Known) error
-	// Refresh rewrites the raw hash and "last seen" of shifts whose content did not change: of each that is still
-	// remembered with its Fingerprint, in one step with the check of the term.
+	// Refresh rewrites the raw hash and "last seen" of shifts whose content did not change, and their start if none is
+	// remembered: of each that is still remembered with its Fingerprint, in one step with the check of the term.
 	Refresh(ctx context.Context, term Term, seen []Seen) error
 	// Wanted returns up to limit shifts that somebody wants published again and for which no intent stands. Such a
 	// shift is not remembered, and it stays wanted until a record of an intent that came after the wish is acknowledged.
@@ -251,6 +255,7 @@ type Seen struct {
 	ID          int64
 	Fingerprint Fingerprint // as it was read
 	Raw         uint64      // to be remembered with it
+	StartTime   time.Time   // to be remembered where none is; zero: not known
 }
 
 // Doubted is a version that was read and is older than one that is known.
@@ -268,7 +273,8 @@ type Roll interface {
 	RollCalled(ctx context.Context, term Term, w Window, seen func(id int64) bool) error
 	// Absent hands to tell every shift that is remembered to overlap the window and of which seen says no, unless it is
 	// a tombstone or an intent of it stands. One of which it is not known when it begins counts as one that has begun.
-	// One that is told twice is counted twice.
+	// One that is told twice is counted twice. What was forgotten by Claim, Bind or Forget is among them, and so is then,
+	// though it does not overlap the window and is not counted, a tombstone.
 	Absent(ctx context.Context, w Window, seen func(id int64) bool, tell func(Absent)) (Census, error)
 	// Note notes what became of shifts.
 	Note(ctx context.Context, term Term, notes []Note) error
@@ -284,7 +290,8 @@ type Census struct {
 type Absent struct {
 	ID int64
 	Finding
-	Due bool // it may be asked for now
+	Due   bool // it may be asked for now
+	Ended bool // it had a tombstone, which was forgotten: the topic may have lost it
 }
 
 // Note says what became of a shift that was asked for, and after what time to ask again. Unasked takes the note away.
@@ -312,17 +319,29 @@ const (
 	Elsewhere                // it exists, outside of the window, though it is remembered to be inside
 )
 
+// Letters are the dead letters that wait until they are acknowledged. Nothing else ends their waiting.
+type Letters interface {
+	// CountLetters returns how many wait.
+	CountLetters(ctx context.Context) (int, error)
+	// Letters returns some of those that wait and a cursor for the next call; cursor 0 begins and, returned, ends. Each
+	// one that waits from begin to end is returned at least once, save what cannot be read: another release wrote it.
+	Letters(ctx context.Context, cursor uint64) (letters []DeadLetter, next uint64, err error)
+	// Delivered ends the waiting of letters that were acknowledged.
+	Delivered(ctx context.Context, term Term, letters []DeadLetter) error
+}
+
 // Layouts hold what must not change under a destination's feet.
 type Layouts interface {
 	// Bind compares each field with what is remembered, and remembers those that were not. A difference is a
-	// *LayoutError, or, if accept is set, makes the new one remembered and all shifts forgotten. It checks the lease.
+	// *LayoutError, or, if accept is set, makes all shifts forgotten, and the new one remembered. When they are is kept,
+	// unless it is the account that differs. It checks the lease.
 	Bind(ctx context.Context, owner Owner, l Layout, accept bool) error
 	// Bound returns what is remembered of the layout.
 	Bound(ctx context.Context) (Layout, error)
 	// Ends returns the highest acknowledged offset of each partition.
 	Ends(ctx context.Context) (map[int]int64, error)
-	// Forget drops what is remembered of every shift, and Ends. Intents stand. It checks the lease. What the source does
-	// not show any more stays forgotten: a tombstone that the topic lost does not come again.
+	// Forget drops what is remembered of every shift, save when it is and whether it had a tombstone, and Ends. Intents
+	// stand. It checks the lease.
 	Forget(ctx context.Context, owner Owner) error
 }
 
@@ -365,6 +384,7 @@ type Store interface {
 	Ledger
 	Memory
 	Roll
+	Letters
 	Layouts
 }
 

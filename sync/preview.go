@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -147,7 +148,7 @@ func (v *preview) missing(ctx context.Context) error {
 	if v.roll.missing > 0 && v.roll.guarded(v.GoneShare) {
 		v.rep.Notices = append(v.rep.Notices, v.roll.warning(v.GoneShare))
 	}
-	for _, a := range v.roll.asking {
+	for _, a := range slices.Concat(v.roll.asking, v.roll.ended) {
 		if err := v.tell(Plan{ID: a.ID, Why: WhyMissing}); err != nil {
 			return err
 		}

@@ -17,9 +17,8 @@ type Tally struct {
 	Published    int // acknowledged by the broker and remembered, those of earlier passes included
 	SetAside     int // bad, for the first time in this version
 	Buried       int // dead letters that were acknowledged
-	Unburied     int // bad, and not set aside because their dead letter was not acknowledged
 	StillAside   int // bad, and set aside in this version before
-	NotCollected int // changed or gone, but the limit of open intents was reached
+	NotCollected int // changed, bad or gone, but the limit of open intents, or of letters that wait, was reached
 	HeldBack     int // changed to a version that is older than a known one, and left until another pass has seen it too
 	LookedUp     int // missing, and read one by one
 	Gone         int // of these, those that were found not to exist any more; later passes count them no more
@@ -37,7 +36,6 @@ func (t *Tally) Add(u Tally) {
 	t.Published += u.Published
 	t.SetAside += u.SetAside
 	t.Buried += u.Buried
-	t.Unburied += u.Unburied
 	t.StillAside += u.StillAside
 	t.NotCollected += u.NotCollected
 	t.HeldBack += u.HeldBack
@@ -48,15 +46,16 @@ func (t *Tally) Add(u Tally) {
 // Report says what a pass did. It is valid for a failed pass too.
 type Report struct {
 	Tally
-	Pass    string // id of the pass, as in the records' headers
-	Window  Window
-	Pending int     // open intents at the end
-	Swept   int     // shifts dropped because they were not seen for long
-	Called  bool    // the pass looked for missing shifts
-	Missing int     // if Called: remembered, should have been read and were not; without those known to be unlisted or gone
-	GoneIDs []int64 // some of those in Gone
-	Notices []string
-	Took    time.Duration
+	Pass     string // id of the pass, as in the records' headers
+	Window   Window
+	Pending  int     // open intents at the end
+	Unburied int     // dead letters that wait at the end
+	Swept    int     // shifts dropped because they were not seen for long
+	Called   bool    // the pass looked for missing shifts
+	Missing  int     // if Called: remembered, should have been read and were not; without those known to be unlisted or gone
+	GoneIDs  []int64 // some of those in Gone
+	Notices  []string
+	Took     time.Duration
 }
 
 // LogValue returns the figures that are not always zero.

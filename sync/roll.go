@@ -40,6 +40,7 @@ type roll struct {
 	denied   int // of the missing, those that the guard kept from being declared gone
 	census   Census
 	asking   []Absent // those to be asked for now
+	ended    []Absent // those of them that had a tombstone; they come last
 }
 
 // openRoll begins a roll call if one is due.
@@ -81,13 +82,14 @@ func (p *pass) callRoll(stop, ctx context.Context, budget int) error {
 	if err := p.Store.RollCalled(ctx, p.t.term, p.window, p.roll.has); err != nil {
 		return fmt.Errorf("note that the roll was called: %w", err)
 	}
-	notes, gone, err := p.ask(stop, ctx)
+	notes, gone, again, err := p.ask(stop, ctx)
 	if err != nil {
 		return err
 	}
 	if p.keepsBack(len(gone)) {
 		gone = nil
 	}
+	gone = append(gone, again...)
 	p.believe(notes, gone)
 	if len(notes) > 0 {
 		if err := p.Store.Note(ctx, p.t.term, notes); err != nil {
@@ -136,6 +138,12 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 		err   error
 	)
 	r.census, err = w.Store.Absent(ctx, window, r.has, func(a Absent) {
+		if a.Ended {
+			if a.Due && w.Deletes == DeletesTombstone && len(r.ended) < budget {
+				r.ended = append(r.ended, a)
+			}
+			return
+		}
 		switch a.Last {
 		case Unlisted, Gone, Elsewhere:
 			known++
@@ -158,6 +166,7 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 			r.pick(a, budget)
 		}
 	}
+	r.ended = r.ended[:min(len(r.ended), budget-len(r.asking))]
 	return err
 }
 
@@ -204,19 +213,20 @@ func (r *roll) warning(share float64) string {
 }
 
 // ask reads the picked ones one by one. What exists goes through the stages like any other shift. It returns what is
-// to be noted, and of which of them it is news that they are gone; those are noted as denied. Trouble of the source ends the asking; it is none of the pass.
-func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err error) {
+// to be noted, and of which of them it is news that they are gone; those are noted as denied. Again are those that had a
+// tombstone before, and so were believed to be gone. Trouble of the source ends the asking; it is none of the pass.
+func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone, again []int64, err error) {
 	// One that gives trouble each time must not stand before the others.
 	slices.SortStableFunc(p.roll.asking, func(a, b Absent) int { return a.Asked - b.Asked })
-	for _, a := range p.roll.asking {
+	for _, a := range slices.Concat(p.roll.asking, p.roll.ended) {
 		if p.askedLong() {
 			break
 		}
 		switch {
 		case p.t.Err() != nil:
-			return nil, nil, p.t.Err()
+			return nil, nil, nil, p.t.Err()
 		case stop.Err() != nil:
-			return nil, nil, errStopped
+			return nil, nil, nil, errStopped
 		}
 		p.count(Tally{LookedUp: 1})
 		if a.Last == Denied {
@@ -241,12 +251,14 @@ func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err e
 			note.Last = p.whereabouts(raw)
 		case errors.Is(ofSource, ErrNoShift) && a.Last == Gone && p.Deletes != DeletesTombstone:
 			note.Last = Gone // it was reported
+		case errors.Is(ofSource, ErrNoShift) && a.Ended:
+			again = append(again, a.ID)
 		case errors.Is(ofSource, ErrNoShift):
 			note.Last = Denied
 			gone = append(gone, a.ID)
 		case errors.Is(ofSource, ErrNotShown), errors.As(err, &other):
 		case ofSource == nil || stop.Err() != nil || p.t.Err() != nil:
-			return nil, nil, err
+			return nil, nil, nil, err
 		default:
 			trouble = true
 			p.notices = append(p.notices, fmt.Sprintf("shift %d is missing, and could not be looked up: %v", a.ID, err))
@@ -256,7 +268,7 @@ func (p *pass) ask(stop, ctx context.Context) (notes []Note, gone []int64, err e
 			break
 		}
 	}
-	return notes, gone, nil
+	return notes, gone, again, nil
 }
 
 // whereabouts tells of a shift that was not in the answer and exists whether it should have been there. That it is

@@ -409,6 +409,28 @@ func TestTheNewlyMissingComeFirst(t *testing.T) {
 	})
 }
 
+// An earlier release did not remember when shifts begin.
+func TestAStartThatIsNotKnownIsRememberedOnceTheShiftIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		for id := range w.shifts {
+			r := w.shifts[id]
+			r.StartTime = time.Time{}
+			w.shifts[id] = r
+		}
+		for n, encoded := range []int{20, 0} {
+			if rep := mustOnce(t, w); rep.Unchanged != 20 || rep.Encoded != encoded || rep.Published != 0 {
+				t.Errorf("pass %d: %+v", n+1, rep.Tally)
+			}
+		}
+		for id, r := range w.shifts {
+			if r.StartTime.IsZero() {
+				t.Errorf("of shift %d it is not remembered", id)
+			}
+		}
+	})
+}
+
 // They lie elsewhere, and what is remembered of them cannot say so.
 func TestWhatIsElsewhereStarvesNobody(t *testing.T) {
 	for claim, make := range map[string]func(w *world){

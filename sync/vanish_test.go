@@ -3,6 +3,7 @@ package shiftsync_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,9 @@ func (v vanishing) String() string {
 func vanish(t *testing.T, v vanishing, leaves string) (wrong string, names []string, met bool) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.leaves[leaves] = true
+		for _, part := range strings.Fields(leaves) {
+			w.leaves[part] = true
+		}
 		w.deletes, w.share = shiftsync.DeletesTombstone, 1
 		w.set(everyShift("A"))
 		mustOnce(t, w)
@@ -169,7 +172,7 @@ func TestDeletionsEndOnTheTruthAtEveryCrashPoint(t *testing.T) {
 // is whole, and to ask for each missing shift.
 func TestEachPartIsNeededForDeletions(t *testing.T) {
 	steps := vanishingSteps(t)
-	for _, part := range []string{"no-intent", "no-claim", "drop-payload", "no-fence", "late-remember", "whole-answer", "ask-each"} {
+	for _, part := range []string{"no-intent", "no-claim", "drop-payload stubs", "no-fence", "late-remember", "whole-answer", "ask-each"} {
 		t.Run(part, func(t *testing.T) {
 			var first string
 			vanishings(steps, [][]string{nil, {gone}, {"A"}, {"B"}, {"A", gone}}, func(v vanishing) {

@@ -13,7 +13,7 @@ type Worker struct {
 	Publisher Publisher
 	Store     Store
 	Observer  Observer
-	// DeadLetters gets each bad version before it is remembered as set aside. nil: it is only remembered.
+	// DeadLetters gets each bad version. nil: it is only remembered as set aside.
 	DeadLetters DeadLetters
 
 	Name          string        // of this worker, for people: it stands in the lease
@@ -21,7 +21,7 @@ type Worker struct {
 	DaysAhead     int           // days after now that the window covers
 	Sleep         time.Duration // from the end of a pass to the beginning of the next
 	Keep          time.Duration // how long a shift is remembered after it was last seen; never less than the window
-	PendingLimit  int           // open intents above which nothing new is collected
+	PendingLimit  int           // open intents above which nothing new is collected; dead letters that may wait
 	RepublishRate float64       // shifts a second that differ in nothing but their schema
 	BadShare      float64       // share of shifts set aside, of those fetched, above which a pass fails
 	Deletes       Deletes       // what is done about shifts that vanished

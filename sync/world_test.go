@@ -33,6 +33,7 @@ type world struct {
 	}
 	term    shiftsync.Term
 	shifts  map[int64]remembered
+	stubs   map[int64]stub // of shifts that were forgotten
 	intents map[int64]shiftsync.Intent
 	aside   map[int64]uint64
 	wanted  map[int64]uint64 // shift id to the mark of the intent that serves the wish; 0: none yet
@@ -57,12 +58,14 @@ type world struct {
 	onSend func()            // before records are written
 
 	buries     bool // workers have a place for dead letters
-	letters    []shiftsync.DeadLetter
-	unburied   bool           // dead letters are not taken
-	unburiable map[int64]bool // shifts whose letters alone are not taken
-	onBury     func()         // before letters are taken
-	unmourned  []int64        // set aside before there was a letter of theirs
-	badShare   float64        // of workers; 0: 0.1
+	waiting    map[letterName]shiftsync.DeadLetter
+	letters    []shiftsync.DeadLetter // those that were taken
+	unburied   bool                   // dead letters are not taken
+	unburiable map[int64]bool         // shifts whose letters alone are not taken
+	onBury     func()                 // before letters are taken
+	unmourned  []int64                // set aside without a letter
+	badShare   float64                // of workers; 0: 0.1
+	limit      int                    // Worker.PendingLimit; 0: 100,000
 
 	marks  []uint64         // one for each batch that was intended
 	newest map[int64]string // content that the lease's holder intended last
@@ -78,10 +81,36 @@ type remembered struct {
 	at     time.Time // of its acknowledgement
 }
 
+// stub is what is left of what was forgotten: when it is, and whether it was a tombstone.
+type stub struct {
+	shiftsync.Window
+	ended bool
+}
+
+// forget is what is done to the memory of a shift; mu is held.
+func (w *world) forget(id int64) {
+	if r, known := w.shifts[id]; known && !w.leaves["stubs"] {
+		w.stubs[id] = stub{shiftsync.Window{Start: r.StartTime, End: r.EndTime}, r.Tombstone()}
+	}
+	delete(w.shifts, id)
+}
+
+func (w *world) forgetAll() {
+	for id := range w.shifts {
+		w.forget(id)
+	}
+}
+
 type message struct {
 	id      int64
 	content string
 	epoch   int
+}
+
+// letterName tells apart the letters that wait: by shift and version.
+type letterName struct {
+	id  int64
+	raw uint64
 }
 
 // noted is what became of a missing shift, and when to ask again.
@@ -109,6 +138,7 @@ func newWorld() *world {
 	return &world{
 		api:     map[int64]string{},
 		shifts:  map[int64]remembered{},
+		stubs:   map[int64]stub{},
 		intents: map[int64]shiftsync.Intent{},
 		aside:   map[int64]uint64{},
 		wanted:  map[int64]uint64{},
@@ -117,6 +147,7 @@ func newWorld() *world {
 		silent:  map[int64]bool{},
 		missing: map[int64]noted{},
 		doubted: map[int64]doubt{},
+		waiting: map[letterName]shiftsync.DeadLetter{},
 		ends:    map[int]int64{},
 		refuse:  map[string]string{},
 		newest:  map[int64]string{},
@@ -129,7 +160,7 @@ func newWorld() *world {
 func (w *world) snapshot() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.intents, w.aside, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
+	return fmt.Sprint(w.lease.Owner, w.term, w.shifts, w.stubs, w.intents, w.aside, w.waiting, w.letters, w.wanted, w.called, w.missing, w.doubted, w.layout, w.ends, w.log, w.epoch)
 }
 
 // last returns the content of the newest record of a shift, or "".
@@ -193,6 +224,9 @@ func (w *world) buriedWrong() string {
 		case len(w.history(id)) > 0:
 			return fmt.Sprintf("bad shift %d has the records %v", id, w.history(id))
 		}
+	}
+	if len(w.waiting) > 0 {
+		return fmt.Sprintf("dead letters wait: %v", w.waiting)
 	}
 	if len(w.unmourned) > 0 {
 		return fmt.Sprintf("set aside without a dead letter: %v", w.unmourned)
@@ -646,7 +680,7 @@ func (i *incarnation) Publish(_ context.Context, hold shiftsync.Hold, _ string, 
 
 // DeadLetters
 
-func (i *incarnation) Bury(_ context.Context, hold shiftsync.Hold, _ string, letters []shiftsync.DeadLetter) ([]bool, error) {
+func (i *incarnation) Bury(_ context.Context, hold shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
 	buried := make([]bool, len(letters))
 	if err := hold.Err(); err != nil {
 		return buried, err
@@ -732,7 +766,7 @@ func (i *incarnation) Claim(_ context.Context, next shiftsync.Term) (open int, e
 			return nil
 		}
 		for id := range i.intents {
-			delete(i.shifts, id)
+			i.forget(id)
 		}
 		if i.leaves["drop-payload"] {
 			clear(i.intents)
@@ -800,13 +834,17 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 			in, stands := i.intents[s.ID]
 			stands = stands && in.Mark == s.Mark
 			if s.Aside != "" {
-				if i.buries && !slices.ContainsFunc(i.letters, func(l shiftsync.DeadLetter) bool { return l.ID == s.ID }) {
-					i.unmourned = append(i.unmourned, s.ID)
-				}
 				if stands {
 					delete(i.intents, s.ID)
 				}
 				if stands || s.Mark == 0 {
+					if s.Letter != nil {
+						l := *s.Letter
+						l.Key, l.Body = slices.Clone(l.Key), slices.Clone(l.Body)
+						i.waiting[letterName{l.ID, l.Raw}] = l
+					} else if i.buries {
+						i.unmourned = append(i.unmourned, s.ID)
+					}
 					i.aside[s.ID] = s.Raw
 					delete(i.wanted, s.ID)
 				}
@@ -819,6 +857,7 @@ func (i *incarnation) Remember(ctx context.Context, t shiftsync.Term, settled []
 				if mark, wanted := i.wanted[s.ID]; !wanted || mark != 0 {
 					delete(i.wanted, s.ID)
 					i.shifts[s.ID] = remembered{s.Version, s.Offset, time.Now()}
+					delete(i.stubs, s.ID)
 				}
 				delete(i.doubted, s.ID)
 				i.ends[s.Partition] = max(i.ends[s.Partition], s.Offset)
@@ -864,6 +903,9 @@ func (i *incarnation) Refresh(_ context.Context, t shiftsync.Term, seen []shifts
 		for _, s := range seen {
 			if r, ok := i.shifts[s.ID]; ok && r.Fingerprint == s.Fingerprint {
 				r.Raw = s.Raw
+				if r.StartTime.IsZero() {
+					r.StartTime = s.StartTime
+				}
 				i.shifts[s.ID] = r
 			}
 		}
@@ -878,6 +920,7 @@ func (w *world) want(ids ...int64) {
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		delete(w.shifts, id)
+		delete(w.stubs, id)
 		delete(w.aside, id)
 		w.wanted[id] = 0
 	}
@@ -946,8 +989,11 @@ func (i *incarnation) RollDue(_ context.Context, t shiftsync.Term, every time.Du
 	return due, err
 }
 
-// overlaps tells whether a shift is remembered to be in the window.
+// overlaps tells whether a shift is remembered, or was, to be in the window.
 func (w *world) overlaps(id int64, window shiftsync.Window) bool {
+	if s, forgotten := w.stubs[id]; forgotten {
+		return !s.ended && s.End.After(window.Start) && s.Start.Before(window.End)
+	}
 	r, known := w.shifts[id]
 	return known && !r.Tombstone() && r.EndTime.After(window.Start) && r.StartTime.Before(window.End)
 }
@@ -958,7 +1004,7 @@ func (i *incarnation) RollCalled(_ context.Context, t shiftsync.Term, window shi
 			return err
 		}
 		i.called = time.Now()
-		maps.DeleteFunc(i.missing, func(id int64, _ noted) bool { return seen(id) || !i.overlaps(id, window) })
+		maps.DeleteFunc(i.missing, func(id int64, _ noted) bool { return seen(id) || !i.overlaps(id, window) && !i.stubs[id].ended })
 		return nil
 	}))
 	return err
@@ -967,17 +1013,22 @@ func (i *incarnation) RollCalled(_ context.Context, t shiftsync.Term, window shi
 func (i *incarnation) Absent(_ context.Context, window shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (census shiftsync.Census, err error) {
 	var absent []shiftsync.Absent
 	_, err = i.step("absent", i.locked(func() error {
-		for _, id := range slices.Sorted(maps.Keys(i.shifts)) {
+		known := slices.AppendSeq(slices.Collect(maps.Keys(i.shifts)), maps.Keys(i.stubs))
+		slices.Sort(known)
+		for _, id := range known {
 			if r := i.shifts[id]; r.Tombstone() && time.Since(r.at) < shiftsync.GuardSpan {
 				census.Ended++
 			}
-			if !i.overlaps(id, window) {
+			ended := i.stubs[id].ended
+			if !i.overlaps(id, window) && !ended {
 				continue
 			}
-			census.Expected++
+			if !ended {
+				census.Expected++
+			}
 			if _, stands := i.intents[id]; !seen(id) && !stands {
 				n := i.missing[id]
-				absent = append(absent, shiftsync.Absent{ID: id, Finding: n.Finding, Due: !time.Now().Before(n.next)})
+				absent = append(absent, shiftsync.Absent{ID: id, Finding: n.Finding, Due: !time.Now().Before(n.next), Ended: ended})
 			}
 		}
 		return nil
@@ -1005,6 +1056,47 @@ func (i *incarnation) Note(_ context.Context, t shiftsync.Term, notes []shiftsyn
 	return err
 }
 
+func (i *incarnation) CountLetters(context.Context) (n int, err error) {
+	_, err = i.step("count letters", i.locked(func() error {
+		n = len(i.waiting)
+		return nil
+	}))
+	return n, err
+}
+
+func (i *incarnation) Letters(_ context.Context, cursor uint64) (out []shiftsync.DeadLetter, next uint64, err error) {
+	_, err = i.step("letters", i.locked(func() error {
+		names := slices.SortedFunc(maps.Keys(i.waiting), func(a, b letterName) int {
+			return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.raw, b.raw))
+		})
+		// Those of 300 ids a page, by id, since a cursor must not jump over any when others are dropped.
+		next = cursor + 300
+		if len(names) == 0 || next > uint64(names[len(names)-1].id) {
+			next = 0
+		}
+		for _, name := range names {
+			if uint64(name.id) >= cursor && (next == 0 || uint64(name.id) < next) {
+				out = append(out, i.waiting[name])
+			}
+		}
+		return nil
+	}))
+	return out, next, err
+}
+
+func (i *incarnation) Delivered(_ context.Context, t shiftsync.Term, letters []shiftsync.DeadLetter) error {
+	_, err := i.step("delivered", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		for _, l := range letters {
+			delete(i.waiting, letterName{l.ID, l.Raw})
+		}
+		return nil
+	}))
+	return err
+}
+
 func (i *incarnation) Sweep(context.Context, shiftsync.Term, time.Duration) (int, error) {
 	return 0, nil
 }
@@ -1025,7 +1117,7 @@ func (i *incarnation) Bind(_ context.Context, o shiftsync.Owner, l shiftsync.Lay
 				if !accept {
 					return &shiftsync.LayoutError{What: "partition", Was: i.layout.Fixed, Now: l.Fixed}
 				}
-				clear(i.shifts)
+				i.forgetAll()
 			}
 			i.layout.Fixed = l.Fixed
 		}
@@ -1054,7 +1146,7 @@ func (i *incarnation) Forget(_ context.Context, o shiftsync.Owner) error {
 		if err := i.holds(o.Token); err != nil {
 			return err
 		}
-		clear(i.shifts)
+		i.forgetAll()
 		clear(i.ends)
 		return nil
 	}))
@@ -1112,7 +1204,7 @@ func (s store) Release(_ context.Context, o shiftsync.Owner) error {
 func (i *incarnation) worker() *shiftsync.Worker {
 	w := &shiftsync.Worker{
 		Source: i, Encoder: i, Publisher: i, Store: store{i}, Observer: i,
-		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: 100_000,
+		Name: i.name, DaysAhead: 1, Sleep: 10 * time.Second, Keep: 7 * 24 * time.Hour, PendingLimit: cmp.Or(i.limit, 100_000),
 		RepublishRate: 1000, BadShare: cmp.Or(i.badShare, 0.1), Deletes: i.deletes, GoneShare: i.share, StopTimeout: 30 * time.Second, Partition: "murmur2",
 	}
 	if i.buries {

@@ -1,7 +1,7 @@
--- KEYS lease, shifts, intents, aside, ends, wanted, doubted. ARGV token, claim, count of partitions, count of acknowledged shifts; for
+-- KEYS lease, shifts, intents, aside, ends, wanted, doubted, letters. ARGV token, claim, count of partitions, count of acknowledged shifts; for
 -- each partition its number and highest offset; for each acknowledged shift its id and: the first 9 bytes of its intent
 -- (form and mark), its shift without the two times; for each shift set aside its id, its field in aside, and: the first
--- 9 bytes of its intent or '', its note without the time.
+-- 9 bytes of its intent or '', its note without the time, its field in letters, its letter or '' for none.
 local function intents(ids)
   return redis.call('HMGET', KEYS[3], unpack(ids))
 end
@@ -62,7 +62,7 @@ if stood then
   end
 end
 
-for i = bounds, #ARGV, 4 do
+for i = bounds, #ARGV, 6 do
   local mark = ARGV[i + 2]
   local stands = mark == ''
   if not stands then
@@ -75,6 +75,9 @@ for i = bounds, #ARGV, 4 do
   if stands then
     redis.call('HDEL', KEYS[6], ARGV[i])
     redis.call('HSET', KEYS[4], ARGV[i + 1], ARGV[i + 3] .. stamp)
+    if ARGV[i + 5] ~= '' then
+      redis.call('HSET', KEYS[8], ARGV[i + 4], ARGV[i + 5])
+    end
   end
 end
 return redis.call('HLEN', KEYS[3])

@@ -62,7 +62,7 @@ type config struct {
 		SchemaName      string    `name:"kafka-schema-name" vars:"KAFKA_SCHEMA_NAME" type:"namespace" placeholder:"NAMESPACE" help:"Avro namespace of schemas that are registered for the first time."`
 		Partition       *int32    `name:"kafka-partition" vars:"KAFKA_PARTITION" placeholder:"N" min:"0" help:"Send all records to this partition. Unset: murmur2 of the key, as Java producers do."`
 		Compression     string    `name:"kafka-compression" vars:"KAFKA_COMPRESSION" default:"none" one_of:"none,gzip,snappy,lz4,zstd" help:"none, gzip, snappy, lz4 or zstd."`
-		DeadLetters     string    `name:"dlq-topic" vars:"DLQ_TOPIC" type:"topic_or_off" placeholder:"TOPIC" help:"Topic for dead letters: each bad version of a shift, before it is set aside. Unset, or off: they are only logged."`
+		DeadLetters     string    `name:"dlq-topic" vars:"DLQ_TOPIC" type:"topic_or_off" placeholder:"TOPIC" help:"Topic for dead letters: each bad version of a shift. Unset, or off: they are only logged."`
 		TransactionalID string    `name:"kafka-transactional-id" vars:"KAFKA_TRANSACTIONAL_ID" type:"printable" placeholder:"ID" help:"Fences older workers. Unset: slotsync-<topic>, or slotsync-<topic>/<sync name>; off: no fence."`
 
 		TLS           bool      `name:"kafka-tls" vars:"KAFKA_TLS" help:"Speak TLS with the brokers."`

@@ -108,7 +108,7 @@ func metricList() []metric {
 		{metricPendingLimit, kindGauge, "shifts", nil, "how many may wait: `PENDING_LIMIT`"},
 		{metricNotCollected, kindGauge, "shifts", nil, "changed shifts that a pass left alone because of that limit"},
 		{metricBuried, kindCount, "letters", nil, "bad versions of shifts that `DLQ_TOPIC` acknowledged; a lost answer repeats one"},
-		{metricUnburied, kindGauge, "letters", nil, "bad shifts whose dead letter was not acknowledged in a pass"},
+		{metricUnburied, kindGauge, "letters", nil, "dead letters that wait for `DLQ_TOPIC` after a pass"},
 		{metricHeldBack, kindCount, "shifts", nil, "versions older than a known one, held back until another pass sees them too"},
 		{metricMissing, kindGauge, "shifts", nil, "shifts that should be in the window and were not, after a pass that looked; without those known to be unlisted or deleted"},
 		{metricLookedUp, kindCount, "shifts", nil, "missing shifts that were asked for one by one"},

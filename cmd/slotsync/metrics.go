@@ -169,7 +169,7 @@ func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 		m.put(metricDeferred, float64(rep.Deferred))
 		m.count(metricSwept, rep.Swept)
 		if result != resultFailed || rep.Fetched > 0 && errors.Is(err, shiftsync.ErrTooManyBad) {
-			m.put(metricAside, float64(rep.SetAside+rep.StillAside+rep.Unburied))
+			m.put(metricAside, float64(rep.SetAside+rep.StillAside))
 		}
 		if rep.Called {
 			m.put(metricMissing, float64(rep.Missing))

@@ -296,7 +296,7 @@ func figures(rep shiftsync.Report) []figure {
 		{rep.Published, "published"},
 		{rep.SetAside + rep.StillAside, "set aside"},
 		{rep.Pending, "pending"},
-		{rep.Unburied, "without their dead letter"},
+		{rep.Unburied, "dead letters waiting"},
 		{rep.NotCollected, "not collected"},
 		{rep.Deferred, "left for later"},
 		{rep.HeldBack, "held back"},

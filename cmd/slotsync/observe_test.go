@@ -68,8 +68,8 @@ var errRedis = errors.New("hmget shifts: connection refused")
 
 func TestAPassIsOneReadableLine(t *testing.T) {
 	usual := report(shiftsync.Tally{Fetched: 1204, Unchanged: 1190, Published: 14})
-	full := report(shiftsync.Tally{Fetched: 1234567, Unchanged: 5, Published: 999, SetAside: 2, StillAside: 1, Unburied: 6, NotCollected: 4, Deferred: 1000})
-	full.Pending, full.Swept = 3, 7
+	full := report(shiftsync.Tally{Fetched: 1234567, Unchanged: 5, Published: 999, SetAside: 2, StillAside: 1, NotCollected: 4, Deferred: 1000})
+	full.Pending, full.Unburied, full.Swept = 3, 6, 7
 	for _, c := range []struct {
 		claim string
 		args  []string
@@ -82,9 +82,9 @@ func TestAPassIsOneReadableLine(t *testing.T) {
 		{"the only pass has no next", []string{"--once"}, usual, nil,
 			"in step: 1,204 fetched, 1,190 unchanged, 14 published, 0 set aside, 0.8 s"},
 		{"with all there is to say", nil, full, nil,
-			"not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 6 without their dead letter, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s"},
+			"not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 6 dead letters waiting, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s"},
 		{"the broker is away", nil, full, fmt.Errorf("%w: publish: no broker", shiftsync.ErrPending),
-			`WARN not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 6 without their dead letter, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s: something stays pending: publish: no broker`},
+			`WARN not in step: 1,234,567 fetched, 5 unchanged, 999 published, 3 set aside, 3 pending, 6 dead letters waiting, 4 not collected, 1,000 left for later, 7 forgotten, 0.8 s, next in 10 s: something stays pending: publish: no broker`},
 		{"failed", nil, usual, errRedis,
 			"ERROR pass failed after 0.8 s: hmget shifts: connection refused (1,204 fetched, 1,190 unchanged, 14 published, next in 10 s)"},
 		{"failed before anything was read", nil, report(shiftsync.Tally{}), errRedis,

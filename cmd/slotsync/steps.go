@@ -166,11 +166,8 @@ type watchedLetters struct {
 	port
 }
 
-func (l watchedLetters) Bury(ctx context.Context, hold shiftsync.Hold, pass string, letters []shiftsync.DeadLetter) ([]bool, error) {
-	if len(letters) == 0 {
-		return l.DeadLetters.Bury(ctx, hold, pass, letters)
-	}
+func (l watchedLetters) Bury(ctx context.Context, hold shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
 	end := l.begin(stepBury, len(letters))
-	buried, err := l.DeadLetters.Bury(ctx, hold, pass, letters)
+	buried, err := l.DeadLetters.Bury(ctx, hold, letters)
 	return buried, end(err)
 }

@@ -122,6 +122,22 @@ func (s watchedStore) Note(ctx context.Context, term shiftsync.Term, notes []shi
 	return end(s.Store.Note(ctx, term, notes))
 }
 
+func (s watchedStore) CountLetters(ctx context.Context) (int, error) {
+	n, err := s.Store.CountLetters(ctx)
+	return n, met(s.with, err)
+}
+
+func (s watchedStore) Letters(ctx context.Context, cursor uint64) ([]shiftsync.DeadLetter, uint64, error) {
+	end := s.begin(stepBury, 0)
+	letters, next, err := s.Store.Letters(ctx, cursor)
+	return letters, next, end(err)
+}
+
+func (s watchedStore) Delivered(ctx context.Context, term shiftsync.Term, letters []shiftsync.DeadLetter) error {
+	end := s.begin(stepBury, len(letters))
+	return end(s.Store.Delivered(ctx, term, letters))
+}
+
 func (s watchedStore) Bind(ctx context.Context, owner shiftsync.Owner, l shiftsync.Layout, accept bool) error {
 	end := s.begin(stepLayout, 0)
 	return end(s.Store.Bind(ctx, owner, l, accept))
