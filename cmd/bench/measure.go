@@ -172,16 +172,12 @@ func newWorld(ctx context.Context, o measureOptions, dir string, shifts int, way
 	if o.Kafka != "" {
 		brokers = o.Kafka
 	}
-	for _, setting := range os.Environ() {
-		if name, _, _ := strings.Cut(setting, "="); name == "PATH" || name == "HOME" || strings.HasPrefix(name, "GO") {
-			w.env = append(w.env, setting)
-		}
+	w.env = []string{
+		"WIW_URL=" + w.api.API, "WIW_KEY=made-up", "WIW_RATE=6000", "SYNC_DAYS_AHEAD=1",
+		"KAFKA_BROKERS=" + brokers, "KAFKA_TOPIC_NAME=" + topic,
+		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL=" + w.broker.Registry,
+		"REDIS_HOST=redis://" + redis, "LOG_FORMAT=json",
 	}
-	w.env = append(w.env,
-		"WIW_URL="+w.api.API, "WIW_KEY=made-up", "WIW_RATE=6000", "SYNC_DAYS_AHEAD=1",
-		"KAFKA_BROKERS="+brokers, "KAFKA_TOPIC_NAME="+topic,
-		"AVLIZER_CONFLUENT_SCHEMAREGISTRY_URL="+w.broker.Registry,
-		"REDIS_HOST=redis://"+redis, "LOG_FORMAT=json")
 	return w, nil
 }
 
