@@ -147,14 +147,15 @@ func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsy
 }
 
 // Sweep drops what was not seen for longer than keep, in whole seconds, and as old notes of what was set aside or
-// doubted. It is due when the last one to its end is an eighth of keep ago, and never twice in a minute. It goes through
+// doubted. It is due when the last one to its end is an eighth of keep ago, and never twice in a minute; before the first
+// one, when Sweep was first called so long ago, since nothing is old in a store that is new. It goes through
 // pages of some hundred shifts, each of them one step.
 func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (dropped int, err error) {
 	if keep < time.Second {
 		return 0, errors.New("nothing would be kept")
 	}
 	every := int64(max(keep/8, time.Minute) / time.Second)
-	due, err := r.due(ctx, term, r.key.swept, every, false)
+	due, err := r.due(ctx, term, every, begin, r.key.swept)
 	if err != nil || !due {
 		return 0, err
 	}
@@ -174,13 +175,20 @@ func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Durati
 			return dropped, err
 		}
 	}
-	_, err = r.due(ctx, term, r.key.swept, every, true)
+	_, err = r.due(ctx, term, every, done, r.key.swept)
 	return dropped, err
 }
 
+// What due is to do.
+const (
+	ask   = "ask"
+	begin = "begin" // ask, and take it for done now if it never was
+	done  = "done"  // note that
+)
+
 // due tells whether something was last done so many seconds ago, or notes that it was done now.
-func (r *Redis) due(ctx context.Context, term shiftsync.Term, key string, every int64, done bool) (bool, error) {
-	n, err := r.count(ctx, r.script.due, []string{r.key.lease, key}, term.Owner, term.Claim, every, done)
+func (r *Redis) due(ctx context.Context, term shiftsync.Term, every int64, do string, keys ...string) (bool, error) {
+	n, err := r.count(ctx, r.script.due, append([]string{r.key.lease}, keys...), term.Owner, term.Claim, every, do)
 	return n == 1, err
 }
 

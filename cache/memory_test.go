@@ -118,6 +118,7 @@ func TestSweepDropsWhatWasNotSeen(t *testing.T) {
 		s.age(t, "shifts", "2", 99*time.Hour)
 		s.age(t, "aside", fmt.Sprint(many+1), 101*time.Hour)
 		s.overwrite(t, "shifts", "4", func(value []byte) []byte { value[0] = 99; return value })
+		s.sweptLongAgo(t)
 
 		if dropped := sweep(t, r, 100*time.Hour); dropped != many/2+1+1 {
 			t.Errorf("%d dropped, want %d", dropped, many/2+1+1)
@@ -150,7 +151,8 @@ func TestASweepIsDueAfterAnEighthOfKeep(t *testing.T) {
 		keep  time.Duration
 		due   bool
 	}{
-		{"the first", 0, 80 * time.Hour, true},
+		{"a new store has nothing old", 0, 80 * time.Hour, false},
+		{"the first, when an eighth has passed since then", 10 * time.Hour, 80 * time.Hour, true},
 		{"the same again", 0, 80 * time.Hour, false},
 		{"an eighth has not passed", 10*time.Hour - time.Second, 80 * time.Hour, false},
 		{"an eighth has passed", time.Second, 80 * time.Hour, true},

@@ -10,9 +10,10 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// RollDue tells whether the roll was last called so long ago.
+// RollDue tells whether the roll was last called so long ago. Where nothing is
+// remembered nobody is missing, and it counts as called.
 func (r *Redis) RollDue(ctx context.Context, term shiftsync.Term, every time.Duration) (bool, error) {
-	return r.due(ctx, term, r.key.called, int64(every/time.Second), false)
+	return r.due(ctx, term, int64(every/time.Second), ask, r.key.called, r.key.shifts)
 }
 
 // RollCalled drops the notes of shifts that are not missing any more, and then notes that the roll was called.
@@ -36,7 +37,7 @@ func (r *Redis) RollCalled(ctx context.Context, term shiftsync.Term, w shiftsync
 			}
 		}
 		if next == 0 {
-			_, err := r.due(ctx, term, r.key.called, 0, true)
+			_, err := r.due(ctx, term, 0, done, r.key.called)
 			return err
 		}
 		cursor = next

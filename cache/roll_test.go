@@ -173,6 +173,16 @@ func TestTheRollIsDueAfterAWhile(t *testing.T) {
 			}
 			return is
 		}
+		if due() {
+			t.Error("it is due where nothing is remembered, and so nobody can be missing")
+		}
+		publish(t, r, 1, 1)
+		if due() {
+			t.Error("that nobody was missing does not count as a roll call")
+		}
+		if err := s.client.Del(t.Context(), s.key("called")).Err(); err != nil {
+			t.Fatal(err)
+		}
 		for range 2 { // to ask changes nothing
 			if !due() {
 				t.Error("it is not due before it was ever called")
@@ -247,6 +257,7 @@ func TestTheSweepDropsOldDoubts(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.age(t, "doubted", "1", 101*time.Hour)
+		s.sweptLongAgo(t)
 		if dropped := sweep(t, r, 100*time.Hour); dropped != 0 {
 			t.Errorf("it says that it dropped %d shifts", dropped)
 		}
@@ -347,6 +358,7 @@ func TestWhatAnEarlierReleaseLeftIsRead(t *testing.T) {
 			t.Errorf("in the window are %d, of which %d are absent", census.Expected, len(got))
 		}
 		s.age(t, "shifts", "1", 101*time.Hour)
+		s.sweptLongAgo(t)
 		if dropped := sweep(t, r, 100*time.Hour); dropped != 1 {
 			t.Errorf("the sweep dropped %d, want the old one", dropped)
 		}

@@ -88,6 +88,7 @@ func prepared(t *testing.T, s *server) *cache.Redis {
 	if _, err := r.Doubt(t.Context(), term, "pass-1", []shiftsync.Doubted{{ID: 1}}); err != nil {
 		t.Fatal(err)
 	}
+	s.sweptLongAgo(t)
 	return r
 }
 

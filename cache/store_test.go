@@ -168,6 +168,17 @@ func (s *server) atWork(tb testing.TB, options ...cache.Option) *cache.Redis {
 	return r
 }
 
+// longAgo is when a store was swept in which a sweep is due.
+const longAgo = 1
+
+// sweptLongAgo makes a sweep due.
+func (s *server) sweptLongAgo(tb testing.TB) {
+	tb.Helper()
+	if err := s.client.Set(tb.Context(), s.key("swept"), longAgo, 0).Err(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 func acquire(tb testing.TB, r *cache.Redis, owner shiftsync.Owner) {
 	tb.Helper()
 	if holder, err := r.Acquire(tb.Context(), owner, ttl); holder != "" || err != nil {

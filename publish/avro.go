@@ -17,7 +17,7 @@ import (
 // Avro forms records in Confluent's wire format: a zero byte, the schema id in four bytes, the Avro body. It finds the
 // schemas in a registry and keeps what it needs of them, so that a registry that goes away later stops nothing.
 //
-// Its methods must not be called at the same time: what is filled for one shift is used again for the next.
+// Its methods must not be called at the same time.
 type Avro struct {
 	registry  *Registry
 	topic     string

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"strings"
@@ -15,12 +16,12 @@ type field[T any] struct {
 	source source[T]
 }
 
-// source returns how to get the value in an Avro type, or nil if the type cannot hold it.
-type source[T any] func(avroType) getter[T]
+// source returns what writes the value in an Avro type, or nil if the type cannot hold it.
+type source[T any] func(avroType) writer[T]
 
-// getter returns a value as the codec wants it; nil stands for one that is not there. It may keep what it returned
-// last, since most values are those of the shift before and an interface costs an allocation.
-type getter[T any] func(*T) (any, error)
+// writer appends a value, in one Avro type, to buf and returns it grown. If the value is not there it says so, and what
+// it appended counts for nothing, as it does beside an error.
+type writer[T any] func(buf []byte, from *T) (grown []byte, there bool, err error)
 
 // shiftFields are the fields of a value, in the order of our schema.
 func shiftFields() []field[shiftsync.Shift] {
@@ -90,27 +91,29 @@ var (
 )
 
 func integer[T any](get func(*T) (int64, bool)) source[T] {
-	return func(t avroType) getter[T] {
-		if t.kind != "long" && t.kind != "int" {
-			return nil
-		}
-		box := boxed[int64]()
-		return func(from *T) (any, error) {
-			v, ok := get(from)
-			if !ok {
-				return nil, nil
+	return func(t avroType) writer[T] {
+		switch t.kind {
+		case "long":
+			return func(buf []byte, from *T) ([]byte, bool, error) {
+				v, ok := get(from)
+				return appendLong(buf, v), ok, nil
 			}
-			if t.kind == "int" && int64(int32(v)) != v {
-				return nil, errNotInt
+		case "int":
+			return func(buf []byte, from *T) ([]byte, bool, error) {
+				v, ok := get(from)
+				if ok && int64(int32(v)) != v {
+					return nil, false, errNotInt
+				}
+				return appendLong(buf, v), ok, nil
 			}
-			return box(v), nil
 		}
+		return nil
 	}
 }
 
 // longOnly keeps ids out of an int, into which hardly any fits today.
 func longOnly[T any](s source[T]) source[T] {
-	return func(t avroType) getter[T] {
+	return func(t avroType) writer[T] {
 		if t.kind != "long" {
 			return nil
 		}
@@ -120,78 +123,71 @@ func longOnly[T any](s source[T]) source[T] {
 
 // flag is a boolean, or 0 and 1 where slot_sync had a number.
 func flag[T any](get func(*T) (v, ok bool)) source[T] {
-	return func(t avroType) getter[T] {
-		var no, yes any
+	return func(t avroType) writer[T] {
+		yes := []byte{1}
 		switch t.kind {
 		case "boolean":
-			no, yes = false, true
 		case "long", "int":
-			no, yes = int64(0), int64(1)
+			yes = appendLong(nil, 1)
 		default:
 			return nil
 		}
-		return func(from *T) (any, error) {
-			switch v, ok := get(from); {
-			case !ok:
-				return nil, nil
-			case v:
-				return yes, nil
+		return func(buf []byte, from *T) ([]byte, bool, error) {
+			v, ok := get(from)
+			if v {
+				return append(buf, yes...), ok, nil
 			}
-			return no, nil
+			return append(buf, 0), ok, nil
 		}
 	}
 }
 
 // text is a string; a byte that is no UTF-8 would make the whole record unreadable for many consumers.
 func text[T any](get func(*T) string) source[T] {
-	return func(t avroType) getter[T] {
+	return func(t avroType) writer[T] {
 		if t.kind != "string" {
 			return nil
 		}
-		box := boxed[string]()
-		return func(from *T) (any, error) { return box(strings.ToValidUTF8(get(from), "\uFFFD")), nil }
+		return func(buf []byte, from *T) ([]byte, bool, error) {
+			s := strings.ToValidUTF8(get(from), "\uFFFD")
+			return append(appendLong(buf, int64(len(s))), s...), true, nil
+		}
 	}
 }
 
 // date is an instant in UTC and whole seconds; the zero time is not there.
 func date[T any](get func(*T) time.Time) source[T] {
-	return func(t avroType) getter[T] {
+	return func(t avroType) writer[T] {
 		if t.kind != "string" {
 			return nil
 		}
-		var last time.Time
-		var box any
-		return func(from *T) (any, error) {
+		return func(buf []byte, from *T) ([]byte, bool, error) {
 			v := get(from)
 			if v.IsZero() {
-				return nil, nil
+				return buf, false, nil
 			}
-			if v = v.UTC(); v != last || box == nil {
-				if y := v.Year(); y < 0 || y > 9999 {
-					return nil, errNotDate
-				}
-				last, box = v, v.Format(time.RFC3339)
+			v = v.UTC()
+			if y := v.Year(); y < 0 || y > 9999 {
+				return nil, false, errNotDate
 			}
-			return box, nil
+			return v.AppendFormat(appendLong(buf, int64(len("2006-01-02T15:04:05Z"))), time.RFC3339), true, nil
 		}
 	}
 }
 
 // hours is a double. Infinities are refused, as JSON has none and no break is that long.
 func hours[T any](get func(*T) (float64, bool)) source[T] {
-	return func(t avroType) getter[T] {
+	return func(t avroType) writer[T] {
 		if t.kind != "double" {
 			return nil
 		}
-		return func(from *T) (any, error) {
+		return func(buf []byte, from *T) ([]byte, bool, error) {
 			v, ok := get(from)
-			if !ok {
-				return nil, nil
+			if ok && (math.IsNaN(v) || math.IsInf(v, 0)) {
+				return nil, false, errNotHours
 			}
-			if math.IsNaN(v) || math.IsInf(v, 0) {
-				return nil, errNotHours
-			}
-			return v + 0, nil // makes one of the two zeros, which have different bytes
+			// Adding 0 makes one of the two zeros, which have different bytes.
+			return binary.LittleEndian.AppendUint64(buf, math.Float64bits(v+0)), ok, nil
 		}
 	}
 }
@@ -199,7 +195,7 @@ func hours[T any](get func(*T) (float64, bool)) source[T] {
 // wholeHours are truncated, as slot_sync's consumers know them, unless the schema has room for fractions.
 func wholeHours[T any](get func(*T) float64) source[T] {
 	exact := hours(func(from *T) (float64, bool) { return get(from), true })
-	return func(t avroType) getter[T] {
+	return func(t avroType) writer[T] {
 		limit := math.MaxInt64 + 1.0
 		switch t.kind {
 		case "long":
@@ -208,86 +204,62 @@ func wholeHours[T any](get func(*T) float64) source[T] {
 		default:
 			return exact(t)
 		}
-		return func(from *T) (any, error) {
+		return func(buf []byte, from *T) ([]byte, bool, error) {
 			v := math.Trunc(get(from))
 			if !(-limit <= v && v < limit) { // in this form it is true of NaN too
-				return nil, errNotHours
+				return nil, false, errNotHours
 			}
-			return int64(v), nil
+			return appendLong(buf, int64(v)), true, nil
 		}
 	}
 }
 
 // integers is an array; nil is not there.
 func integers[T any](get func(*T) []int64) source[T] {
-	return func(t avroType) getter[T] {
+	return func(t avroType) writer[T] {
 		if t.kind != "array" || len(t.items.branches) != 1 || t.items.union || t.items.branches[0].kind != "long" {
 			return nil
 		}
-		var list []any
-		return func(from *T) (any, error) {
+		return func(buf []byte, from *T) ([]byte, bool, error) {
 			values := get(from)
-			if values == nil {
-				return nil, nil
+			if len(values) > 0 { // one block
+				buf = appendLong(buf, int64(len(values)))
+				for _, v := range values {
+					buf = appendLong(buf, v)
+				}
 			}
-			list = list[:0]
-			for _, v := range values {
-				list = append(list, v)
-			}
-			return list, nil
+			return append(buf, 0), values != nil, nil
 		}
 	}
 }
 
-// breaks is an array of records. Each place in it has a filler of its own, as all are filled before any is encoded.
-func breaks(t avroType) getter[shiftsync.Shift] {
+// breaks is an array of records; nil is not there.
+func breaks(t avroType) writer[shiftsync.Shift] {
 	if t.kind != "array" || len(t.items.branches) != 1 || t.items.union || t.items.branches[0].kind != "record" {
 		return nil
 	}
-	record := t.items.branches[0]
-	if _, err := newFiller(record, breakFields()); err != nil {
+	write, err := newRecordWriter(t.items.branches[0], breakFields())
+	if err != nil {
 		return nil
 	}
-	var fillers []filler[shiftsync.Break]
-	var list []any
-	return func(s *shiftsync.Shift) (any, error) {
-		if s.Breaks == nil {
-			return nil, nil
-		}
-		list = list[:0]
-		for i := range s.Breaks {
-			if i == len(fillers) {
-				f, err := newFiller(record, breakFields())
-				if err != nil {
-					return nil, err
+	return func(buf []byte, s *shiftsync.Shift) ([]byte, bool, error) {
+		if len(s.Breaks) > 0 { // one block
+			buf = appendLong(buf, int64(len(s.Breaks)))
+			for i := range s.Breaks {
+				var err error
+				if buf, err = write.append(buf, &s.Breaks[i]); err != nil {
+					return nil, false, err
 				}
-				fillers = append(fillers, f)
 			}
-			if err := fillers[i].from(&s.Breaks[i]); err != nil {
-				return nil, err
-			}
-			list = append(list, fillers[i].values)
 		}
-		return list, nil
+		return append(buf, 0), s.Breaks != nil, nil
 	}
 }
 
 // nothing is what linked_users always was.
-func nothing[T any](t avroType) getter[T] {
+func nothing[T any](t avroType) writer[T] {
 	if zeroOf(t.kind) == nil {
 		return nil
 	}
-	return func(*T) (any, error) { return nil, nil }
-}
-
-// boxed returns a function that puts a value into an interface, and gives the same one again while the value stays.
-func boxed[V comparable]() func(V) any {
-	var last V
-	var box any = last
-	return func(v V) any {
-		if v != last {
-			last, box = v, v
-		}
-		return box
-	}
+	return func(buf []byte, _ *T) ([]byte, bool, error) { return buf, false, nil }
 }

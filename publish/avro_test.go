@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -12,11 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hamba/avro/v2"
+	"github.com/linkedin/goavro/v2"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
@@ -608,6 +611,18 @@ func TestOtherSchemas(t *testing.T) {
 		{name: "a new field without null", fields: `{"name": "is_shared", "type": "boolean"}`, want: map[string]any{"is_shared": false}},
 		{name: "an unknown field with a default", fields: `{"name": "id", "type": "long"}, {"name": "team", "type": "string", "default": "red"}`, want: map[string]any{"id": shift.ID, "team": "red"}},
 		{name: "an unknown field with default null", fields: `{"name": "id", "type": "long"}, {"name": "team", "type": ["null", "string"], "default": null}`, want: map[string]any{"id": shift.ID, "team": nil}},
+		{name: "an unknown number with a default", fields: `{"name": "rate", "type": ["double", "null"], "default": 1.5}`, want: map[string]any{"rate": 1.5}},
+		{name: "an unknown list with a default", fields: `{"name": "tags", "type": {"type": "array", "items": "string"}, "default": ["a", "b"]}`, want: map[string]any{"tags": []any{"a", "b"}}},
+		{
+			name:   "an unknown field of a type that stands elsewhere, with default null",
+			fields: `{"name": "a", "type": {"type": "enum", "name": "e", "symbols": ["x"]}, "default": "x"}, {"name": "b", "type": ["null", "e"], "default": null}`,
+			want:   map[string]any{"a": "x", "b": nil},
+		},
+		{
+			name:   "an unknown field of a type that stands elsewhere, with another default",
+			fields: `{"name": "a", "type": {"type": "enum", "name": "e", "symbols": ["x"]}, "default": "x"}, {"name": "b", "type": "e", "default": "x"}`,
+			why:    "field b is not known, and its default is of a type that is defined elsewhere",
+		},
 		{
 			name:   "breaks with fewer fields under another name",
 			fields: `{"name": "breaks", "type": {"type": "array", "items": {"type": "record", "name": "pause", "fields": [{"name": "sort", "type": "long"}, {"name": "paid", "type": "boolean"}]}}}`,
@@ -741,11 +756,32 @@ func FuzzEncode(f *testing.F) {
 			if got, want := decode(t, schema, r.Value), published(s, name == "2018"); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: %s\nwant %s", name, asJSON(t, got), asJSON(t, want))
 			}
+			if got := throughLibrary(t, schema, r.Value); !bytes.Equal(got, r.Value) {
+				t.Errorf("%s: wrote %x, the library would %x", name, r.Value, got)
+			}
 			if _, err := a.Encode(&s, nil, &again); err != nil || again.Fingerprint != r.Fingerprint {
 				t.Errorf("%s: encoded again, error %v, fingerprint %s, want %s", name, err, again.Fingerprint, r.Fingerprint)
 			}
 		}
 	})
+}
+
+// throughLibrary returns what the library writes for what it reads.
+func throughLibrary(t testing.TB, schema string, wire []byte) []byte {
+	t.Helper()
+	codec, err := goavro.NewCodec(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	native, rest, err := codec.NativeFromBinary(wire[5:])
+	if err != nil || len(rest) > 0 {
+		t.Fatalf("read: %d bytes are left, %v", len(rest), err)
+	}
+	written, err := codec.BinaryFromNative(slices.Clone(wire[:5]), native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written
 }
 
 // FuzzSchema gives the encoder any text as the only value schema there is.

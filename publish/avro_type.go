@@ -16,6 +16,7 @@ type avroType struct {
 // avroField is a field of a record, or the items of an array.
 type avroField struct {
 	name       string
+	json       []byte     // as it stands in the schema; nil: it is the items of an array
 	branches   []avroType // of a union; else one
 	union      bool
 	hasDefault bool
@@ -36,14 +37,10 @@ func parseType(raw json.RawMessage) (avroType, error) {
 		return avroType{kind: kind}, nil
 	}
 	var t struct {
-		Type        json.RawMessage `json:"type"`
-		LogicalType string          `json:"logicalType"`
-		Items       json.RawMessage `json:"items"`
-		Fields      []struct {
-			Name    string          `json:"name"`
-			Type    json.RawMessage `json:"type"`
-			Default json.RawMessage `json:"default"`
-		} `json:"fields"`
+		Type        json.RawMessage   `json:"type"`
+		LogicalType string            `json:"logicalType"`
+		Items       json.RawMessage   `json:"items"`
+		Fields      []json.RawMessage `json:"fields"`
 	}
 	if err := json.Unmarshal(raw, &t); err != nil {
 		return avroType{}, errors.New("not a type of Avro")
@@ -63,12 +60,20 @@ func parseType(raw json.RawMessage) (avroType, error) {
 		}
 		parsed.items = items
 	case "record":
-		for _, f := range t.Fields {
+		for _, raw := range t.Fields {
+			var f struct {
+				Name    string          `json:"name"`
+				Type    json.RawMessage `json:"type"`
+				Default json.RawMessage `json:"default"`
+			}
+			if err := json.Unmarshal(raw, &f); err != nil {
+				return avroType{}, errors.New("not a type of Avro")
+			}
 			field, err := parseField(f.Name, f.Type)
 			if err != nil {
 				return avroType{}, err
 			}
-			field.hasDefault = f.Default != nil
+			field.json, field.hasDefault = raw, f.Default != nil
 			parsed.fields = append(parsed.fields, field)
 		}
 	}

@@ -1,7 +1,6 @@
 package wiw
 
 import (
-	"bytes"
 	"errors"
 	"io"
 
@@ -14,14 +13,16 @@ func newDecoder(r io.Reader) *jsontext.Decoder {
 }
 
 // cursor walks one object or array in memory: enter, next until it is false, leave. The zero cursor is ready, and one
-// that was left may be used again.
+// that was left may be used again. It takes and refuses what the decoder does, in half of the time: the decoder can be
+// interrupted anywhere.
 type cursor struct {
 	name  []byte         // of the member in hand, without quotes
 	value jsontext.Value // in hand; never empty after next returned true
 
-	src   bytes.Buffer
-	dec   *jsontext.Decoder
+	src   []byte
+	at    int // in src: behind what was walked
 	named bool
+	begun bool // a member or element was taken in hand
 	err   error
 }
 
@@ -32,18 +33,14 @@ var (
 
 // enter begins to walk b, whose first token must be open.
 func (c *cursor) enter(b []byte, open jsontext.Kind) {
-	c.src = *bytes.NewBuffer(b)
-	if c.dec == nil {
-		c.dec = newDecoder(&c.src)
-	}
-	c.named, c.err = open == jsontext.KindBeginObject, nil
-	switch c.dec.PeekKind() {
-	case open:
-		_, c.err = c.dec.ReadToken()
-	case jsontext.KindInvalid:
-		c.err = errNotJSON
-	default:
+	*c = cursor{src: b, at: skipSpace(b, 0), named: open == jsontext.KindBeginObject}
+	switch {
+	case c.at < len(b) && jsontext.Kind(b[c.at]) == open:
+		c.at++
+	case c.at < len(b) && beginsValue(b, c.at):
 		c.err = errOtherKind
+	default:
+		c.err = errNotJSON
 	}
 }
 
@@ -52,37 +49,59 @@ func (c *cursor) next() bool {
 	if c.err != nil {
 		return false
 	}
-	kind := c.dec.PeekKind()
-	if kind == jsontext.KindEndObject || kind == jsontext.KindEndArray {
+	i := skipSpace(c.src, c.at)
+	if c.ends(i) {
 		return false
 	}
-	if c.named {
-		name, err := c.dec.ReadValue()
-		if err != nil {
-			c.err = errNotJSON
-			return false
+	if c.begun {
+		if i == len(c.src) || c.src[i] != ',' {
+			return c.fault()
 		}
-		c.name = unquoted(name)
+		i = skipSpace(c.src, i+1)
 	}
-	value, err := c.dec.ReadValue()
-	if err != nil {
-		c.err = errNotJSON
-		return false
+	c.begun = true
+	if c.named {
+		end := afterString(c.src, i)
+		if end < 0 {
+			return c.fault()
+		}
+		c.name = unquoted(c.src[i:end])
+		if i = skipSpace(c.src, end); i == len(c.src) || c.src[i] != ':' {
+			return c.fault()
+		}
+		i = skipSpace(c.src, i+1)
 	}
-	c.value = value
+	end := afterValue(c.src, i, 1)
+	if end < 0 {
+		return c.fault()
+	}
+	c.value, c.at = c.src[i:end:end], end
 	return true
+}
+
+// ends tells whether the bracket that closes stands at i.
+func (c *cursor) ends(i int) bool {
+	closing := byte(']')
+	if c.named {
+		closing = '}'
+	}
+	return i < len(c.src) && c.src[i] == closing
+}
+
+func (c *cursor) fault() bool {
+	c.err = errNotJSON
+	return false
 }
 
 // leave ends the walk, lets go of what was walked, and returns the first fault. Something behind the end is one.
 func (c *cursor) leave() error {
-	if c.err == nil {
-		if _, err := c.dec.ReadToken(); err != nil {
-			c.err = errNotJSON
-		} else if _, err := c.dec.ReadToken(); err != io.EOF {
-			c.err = errNotJSON
+	err := c.err
+	if err == nil {
+		i := skipSpace(c.src, c.at)
+		if !c.ends(i) || skipSpace(c.src, i+1) != len(c.src) {
+			err = errNotJSON
 		}
 	}
-	c.name, c.value, c.src = nil, nil, bytes.Buffer{}
-	c.dec.Reset(&c.src, c.dec.Options())
-	return c.err
+	*c = cursor{}
+	return err
 }

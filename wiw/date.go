@@ -53,10 +53,10 @@ func parseDateText(s []byte) (time.Time, dateForm) {
 // checked refuses what ISO 8601 cannot write in four digits of a year.
 func checked(t time.Time) (time.Time, dateForm) {
 	t = t.UTC()
-	switch year := t.Year(); {
+	switch {
 	case t.IsZero():
 		return time.Time{}, noDate
-	case year < 1 || year > 9999:
+	case t.Unix() < minUnix || t.Unix() > maxUnix:
 		return time.Time{}, unknownDate
 	}
 	return t, aDate
@@ -88,7 +88,10 @@ func unixDate(s []byte) (time.Time, dateForm) {
 	return time.Unix(int64(seconds), 0).UTC(), aDate
 }
 
-const maxUnix = 253402300799 // the end of the year 9999
+const (
+	minUnix = -62135596800 // the begin of the year 1
+	maxUnix = 253402300799 // the end of the year 9999
+)
 
 // mailDate reads "Mon, 01 Oct 2018 15:27:30 +0100" (RFC 1123 with a numeric zone), as PHP and people write it: day and
 // hour may have one digit, the zone three. The day of the week is not compared.
@@ -110,11 +113,23 @@ func mailDate(s []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	east, ok := zone(s)
-	t := time.Date(year, month, day, hour, minute, second, 0, time.UTC)
-	if !ok || minute > 59 || second > 59 || t.Day() != day { // which moves if it, the month or the hour is too large
+	if !ok || hour > 23 || minute > 59 || second > 59 || day < 1 || day > daysIn(month, year) {
 		return time.Time{}, false
 	}
-	return t.Add(-east), true
+	return time.Date(year, month, day, hour, minute, second, 0, time.UTC).Add(-east), true
+}
+
+func daysIn(month time.Month, year int) int {
+	switch month {
+	case time.April, time.June, time.September, time.November:
+		return 30
+	case time.February:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	}
+	return 31
 }
 
 // afterWeekday drops a name with a comma behind it, and spaces.

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
 	"github.com/slotsync/slotsync/wiw"
@@ -58,6 +62,68 @@ func FuzzAnswer(f *testing.F) {
 			}
 		})
 	})
+}
+
+// FuzzWalk: what Parse walks over is what the library does, and where the library finds a fault so does Parse.
+func FuzzWalk(f *testing.F) {
+	for _, s := range []string{
+		``, ` `, `{`, `}`, `{}`, `[]`, ` { } `, `[[]]`, `[{}]`, `{"a":1}`, `{"a":1,}`, `{"a":1 "b":2}`, `{"a" 1}`, `{"a":}`, `{a:1}`, `{"a":1}x`, `{"a":1}{}`, `{,}`,
+		`[1,2]`, `[1,]`, `[,1]`, `[1 2]`, `[1]]`, `[-0,0.5,1e5,1E+5,1e-05,-1.25e2]`, `[01]`, `[-]`, `[1.]`, `[.5]`, `[1e]`, `[1e+]`, `[+1]`, `[--1]`, `[0x1]`,
+		`[true,false,null]`, `[tru]`, `[nulL]`, `[truee]`, `true`, `tru`, `12`, `"text"`, `"te`, `{"a":[{"b":[1,{"c":"}]"}]}]}`, `{"a":[}`, `[{]`, `[[`,
+		`["\"\\\/\b\f\n\r\t\u00e9\uD83D\uDE00"]`, `["\ud800"]`, `["\u12"]`, `["\u12g4"]`, `["\x"]`, `["\`, "[\"a\tb\"]", "[\"\x00\"]", "[\"12345678\x1f\"]", "[\"\xff\xfe\"]", "[\"\x7f\x80\"]",
+		`["1234567\"890"]`, `["123456789012345\\"]`, `["1234567]`, `{"\u0061":1,"a":2}`, "{\"a\":\t1\r\n}", "[1]\x00", strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001),
+	} {
+		f.Add([]byte(s), true)
+		f.Add([]byte(s), false)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, object bool) {
+		got, gotWhole := wiw.Walk(b, object)
+		want, wantWhole := libraryWalk(b, object)
+		if gotWhole != wantWhole || !slices.Equal(got, want) {
+			t.Errorf("%q: got %q and whole %v, the library %q and %v", b, got, gotWhole, want, wantWhole)
+		}
+	})
+}
+
+func libraryWalk(b []byte, object bool) (parts []string, whole bool) {
+	dec := jsontext.NewDecoder(bytes.NewReader(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	open := jsontext.KindBeginArray
+	if object {
+		open = jsontext.KindBeginObject
+	}
+	if dec.PeekKind() != open {
+		return nil, false
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, false
+	}
+	for dec.PeekKind() != jsontext.KindEndObject && dec.PeekKind() != jsontext.KindEndArray {
+		var name string
+		if object {
+			quoted, err := dec.ReadValue()
+			if err != nil {
+				return parts, false
+			}
+			content, _ := jsontext.AppendUnquote(nil, quoted) // the error is about bad UTF-8
+			if bytes.IndexByte(quoted, '\\') < 0 {
+				content = quoted[1 : len(quoted)-1]
+			}
+			name = string(content)
+		}
+		value, err := dec.ReadValue()
+		if err != nil {
+			return parts, false
+		}
+		if object {
+			parts = append(parts, name)
+		}
+		parts = append(parts, string(value))
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return parts, false
+	}
+	_, err := dec.ReadToken()
+	return parts, err == io.EOF
 }
 
 // FuzzSpelling: a shift written in another order, with other white space, in another zone and with flags and numbers

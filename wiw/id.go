@@ -59,8 +59,9 @@ func isID(name []byte) bool {
 	return string(unquoted(name)) == "id"
 }
 
+// skipSpace returns the index of what is no space, at i or behind it. Below 0 it returns i.
 func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
+	for i >= 0 && i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++
 	}
 	return i

@@ -1,13 +1,18 @@
--- KEYS lease, swept or called. ARGV token, claim, seconds from one time to the next, '1' after it was done and '0' before.
+-- KEYS lease, swept or called and, if there is nothing to do without them, shifts. ARGV token, claim, seconds from one time
+-- to the next, and: 'done' after it was done, 'ask' before, or 'begin', which takes it for done now if it never was.
 -- Returns whether it is due. A last time in the future comes from a clock that was set back.
-if ARGV[4] == '1' then
+local last = redis.call('GET', KEYS[2])
+local done = ARGV[4] == 'done' or ARGV[4] == 'begin' and not last
+if not done then
+  last = last and tonumber(last)
+  if last and last <= now and now - last < tonumber(ARGV[3]) then
+    return 0
+  end
+  done = KEYS[3] and redis.call('EXISTS', KEYS[3]) == 0
+end
+if done then
   redis.call('DEL', KEYS[2])
   redis.call('SET', KEYS[2], string.format('%d', now))
-  return 0
-end
-local last = redis.call('GET', KEYS[2])
-last = last and tonumber(last)
-if last and last <= now and now - last < tonumber(ARGV[3]) then
   return 0
 end
 return 1

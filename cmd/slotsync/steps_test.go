@@ -42,7 +42,7 @@ func (b aBroker) Renew(context.Context) error                    { return b.err 
 func (b aBroker) Publish(context.Context, shiftsync.Hold, string, []shiftsync.Record) ([]shiftsync.Outcome, error) {
 	return nil, b.err
 }
-func (b aBroker) Bury(context.Context, shiftsync.Hold, string, []shiftsync.DeadLetter) ([]bool, error) {
+func (b aBroker) Bury(context.Context, shiftsync.Hold, []shiftsync.DeadLetter) ([]bool, error) {
 	return nil, b.err
 }
 
@@ -87,7 +87,7 @@ func TestAFaultIsThatOfWhoHasIt(t *testing.T) {
 			return err
 		}, causeKafka, 1, causeKafka},
 		{"that of where dead letters go, which is not needed", func(p func(cause) port) error {
-			_, err := watchedLetters{aBroker{err: errAway}, p(causeLetters)}.Bury(t.Context(), nil, "p1", make([]shiftsync.DeadLetter, 1))
+			_, err := watchedLetters{aBroker{err: errAway}, p(causeLetters)}.Bury(t.Context(), nil, make([]shiftsync.DeadLetter, 1))
 			return err
 		}, causeLetters, 1, ""},
 	} {

@@ -39,7 +39,7 @@ func besides() []string {
 	}
 }
 
-// doubles are packages that stand in for the world. Only tests, the demo and the fault suite may know them.
+// doubles are packages that stand in for the world. Only tests, the demo, the fault suite and the benchmark may know them.
 func doubles() []string {
 	return []string{
 		module + "/wiw/wiwtest", module + "/publish/publishtest", module + "/cache/cachetest", module + "/sync/stacktest",
@@ -99,7 +99,7 @@ func complaints(name, source string) []string {
 	room, _, _ := strings.Cut(name, "/")
 	folder := path.Base(path.Dir(name))
 	test := strings.HasSuffix(name, "_test.go") || slices.Contains([]string{"wiwtest", "publishtest", "cachetest", "stacktest"}, folder)
-	production := !test && !strings.HasPrefix(name, "cmd/mini/") && !strings.HasPrefix(name, "cmd/chaos/")
+	production := !test && !strings.HasPrefix(name, "cmd/mini/") && !strings.HasPrefix(name, "cmd/chaos/") && !strings.HasPrefix(name, "cmd/bench/")
 
 	local := map[string]string{} // the name of a package in this file, to its path
 	for _, spec := range file.Imports {
@@ -180,6 +180,7 @@ func TestTreeComplains(t *testing.T) {
 		{"nor is what knows the stack", "cache/a.go", `"github.com/slotsync/slotsync/sync/stacktest"`, "", 1},
 		{"fakes are for tests", "wiw/a_test.go", `"github.com/slotsync/slotsync/wiw/wiwtest"`, "", 0},
 		{"fakes are for the demo", "cmd/mini/a.go", `"github.com/alicebob/miniredis/v2"; "github.com/twmb/franz-go/pkg/kfake"`, "", 0},
+		{"fakes are for the benchmark", "cmd/bench/a.go", `"github.com/slotsync/slotsync/wiw/wiwtest"; "github.com/twmb/franz-go/pkg/kmsg"`, "", 0},
 		{"fakes are for the fault suite", "cmd/chaos/a.go", `"github.com/slotsync/slotsync/wiw/wiwtest"; "github.com/twmb/franz-go/pkg/kgo"`, "", 0},
 		{"fakes may use fakes", "publish/publishtest/a.go", `"github.com/twmb/franz-go/pkg/sr/srfake"`, "", 0},
 		{"an embedded Redis is not for production", "cache/a.go", `"github.com/alicebob/miniredis/v2"`, "", 1},
