@@ -83,7 +83,7 @@ func exitCode(err error) int {
 // options are what can be asked for.
 type options struct {
 	Seed   uint64        `help:"Which faults strike, in which order, and what else is chance. 0: any, which is printed." default:"0"`
-	For    time.Duration `help:"How long faults go on striking." default:"5m"`
+	For    time.Duration `help:"How long faults go on striking, counted from the start." default:"5m"`
 	Shifts int           `help:"Shifts in the window." default:"10000"`
 	Rate   int           `help:"Changes a second." default:"200"`
 	Only   []string      `help:"Only faults whose name has one of these words in it." placeholder:"WORD"`
