@@ -81,8 +81,8 @@ func (a *accounts) of(pass string) *account {
 	return a.passes[pass]
 }
 
-// record counts a record of the topic.
-func (a *accounts) record(pass string, l label, again *repeat) {
+// record counts a record of the topic. It returns an error if the record may be no repeat whatever is told of its pass.
+func (a *accounts) record(pass string, l label, again *repeat) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.of(pass).records++
@@ -90,9 +90,14 @@ func (a *accounts) record(pass string, l label, again *repeat) {
 	if l == tombstone {
 		a.tombstones++
 	}
-	if again != nil {
-		a.repeats = append(a.repeats, again)
+	if again == nil {
+		return nil
 	}
+	if again.first.pass == again.again.pass && !again.forgotten {
+		return again.broken("which is one pass")
+	}
+	a.repeats = append(a.repeats, again)
+	return nil
 }
 
 // letter counts a dead letter.
@@ -176,8 +181,7 @@ func (a *accounts) judge() error {
 	}
 	for _, r := range a.repeats {
 		if why := a.unfair(r); why != "" {
-			return violated("nothing that did not change is sent again: record %d/%d of pass %s says what %d/%d of pass %s said, %s; shift %d, version %s",
-				r.again.partition, r.again.offset, r.again.pass, r.first.partition, r.first.offset, r.first.pass, why, r.shift.base.ID, r.label)
+			return r.broken(why)
 		}
 		a.repeated++
 	}
@@ -192,14 +196,17 @@ func (a *accounts) judge() error {
 	return nil
 }
 
+func (r *repeat) broken(why string) error {
+	return violated("nothing that did not change is sent again: record %d/%d of pass %s says what %d/%d of pass %s said, %s; shift %d, version %s",
+		r.again.partition, r.again.offset, r.again.pass, r.first.partition, r.first.offset, r.first.pass, why, r.shift.base.ID, r.label)
+}
+
 // unfair tells why a record must not have been repeated; empty: it may. The lock is held.
 func (a *accounts) unfair(r *repeat) string {
 	first := a.of(r.first.pass)
 	switch {
 	case r.forgotten:
 		return ""
-	case r.first.pass == r.again.pass:
-		return "which is one pass"
 	case !r.changed.IsZero() && a.doubted(r.changed, r.again.at):
 		a.repeatedTaken++
 		return ""

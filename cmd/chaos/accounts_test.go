@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -42,15 +43,18 @@ func TestWhatMayBeRepeatedIsWhatWasNotRemembered(t *testing.T) {
 		t.Run(c.claim, func(t *testing.T) {
 			a := newAccounts()
 			for range c.records {
-				a.record("a", v(1), nil)
+				if err := a.record("a", v(1), nil); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if c.report != nil {
 				a.ended(c.report)
 			}
+			var err error
 			for _, again := range c.repeats {
-				a.record("b", v(1), again)
+				err = errors.Join(err, a.record("b", v(1), again))
 			}
-			complaint(t, a.judge(), c.want)
+			complaint(t, errors.Join(err, a.judge()), c.want)
 			if err := a.judge(); c.want == "" && err != nil {
 				t.Errorf("got %v when nothing new had come", err)
 			}

@@ -129,8 +129,7 @@ func (o *oracle) take(r *kgo.Record) error {
 	if err != nil {
 		return err
 	}
-	o.accounts.record(now.pass, l, repeat)
-	return nil
+	return o.accounts.record(now.pass, l, repeat)
 }
 
 const headerPass = "slotsync-pass"
