@@ -6,6 +6,7 @@ IMAGE       ?= slotsync
 PACKAGES    ?= ./...
 CHAOS_FOR   ?= 2h
 CHAOS       ?=
+BROKEN      ?=
 
 .PHONY: help demo test check vulns bench fuzz stack stack-down test-stack chaos chaos-proof build image
 
@@ -47,8 +48,8 @@ test-stack: ## all tests, and those against a stack of their own, which must not
 chaos: ## the worker while everything around it fails, for CHAOS_FOR (2h); CHAOS='--seed 7' strikes as before (needs what make stack needs)
 	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars go run ./cmd/chaos --for $(CHAOS_FOR) $(CHAOS)
 
-chaos-proof: ## breaks the worker in each of the ways of cmd/chaos/testdata/broken, and wants make chaos to notice
-	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars cmd/chaos/prove
+chaos-proof: ## breaks the worker in each of the ways of cmd/chaos/testdata/broken (BROKEN: in those), and wants make chaos to notice
+	@jars=$$(deploy/stack/stack jars) && SLOTSYNC_TEST_KAFKA_JARS=$$jars cmd/chaos/prove $(BROKEN)
 
 build: ## bin/slotsync
 	CGO_ENABLED=0 go build -trimpath -o bin/slotsync ./cmd/slotsync

@@ -38,7 +38,7 @@ func TestNothingIsLostReorderedOrRepeatedOnRealBrokers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			topic := strings.ReplaceAll(c.name, " ", "-")
-			must(t, b.CreateTopic(t.Context(), topic))
+			must(t, b.CreateTopic(t.Context(), topic, nil))
 			s := startStream(t, b, topic)
 			s.more(t, 10_000)
 			c.fault(t, b, s)

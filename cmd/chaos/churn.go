@@ -10,7 +10,7 @@ import (
 )
 
 // churn is the change that goes on all the time: most shifts are edited, one in five is reverted, and now and then one is
-// added, and one moved out of the window.
+// added, moves out of the window or into it, leaves the list or comes back, is deleted or restored, goes bad or is mended.
 type churn struct {
 	truth *truth
 	stack *stack
@@ -21,7 +21,7 @@ type churn struct {
 }
 
 // run changes shifts until ctx ends.
-func (c *churn) run(ctx context.Context) {
+func (c *churn) run(ctx context.Context) error {
 	const every = 100 * time.Millisecond
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -29,7 +29,7 @@ func (c *churn) run(ctx context.Context) {
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 		}
 		c.mu.Lock()
@@ -39,8 +39,8 @@ func (c *churn) run(ctx context.Context) {
 			c.change(due - done)
 			done = due
 		}
-		if n%10 == 0 {
-			c.migrate(ctx, max(1, c.rate/200))
+		if n%5 == 0 {
+			c.migrate(ctx, n/5, max(1, c.rate/200))
 		}
 		c.mu.Unlock()
 	}
@@ -52,10 +52,29 @@ func (c *churn) change(n int) {
 	c.truth.edit(some[n/5:])
 }
 
-// migrate lets shifts enter and leave the window. While Redis does not tell what was seen of them, they need not have been.
-func (c *churn) migrate(ctx context.Context, n int) {
-	c.truth.birth(n)
-	leaving := c.truth.pick(c.r, n)
-	intended, _ := c.stack.intended(ctx, idsOf(leaving))
-	c.truth.move(leaving, intended)
+// migrate lets shifts turn into something else: of the kinds of change, each time the next one.
+func (c *churn) migrate(ctx context.Context, turn, n int) {
+	if turn%2 == 0 {
+		c.truth.birth(n)
+		c.turn(ctx, c.truth.pick(c.r, n), away)
+		return
+	}
+	kinds := []struct {
+		from, to kind
+	}{
+		{listed, gone}, {listed, unlisted}, {away, listed}, {listed, large}, {listed, gone}, {unlisted, listed},
+		{large, listed}, {listed, unreadable}, {gone, listed}, {unlisted, gone}, {unreadable, listed},
+	}
+	k := kinds[turn/2%len(kinds)]
+	some := c.truth.pickOf(c.r, n, k.from)
+	if k.from == listed {
+		some = c.truth.pick(c.r, n) // hot ones too
+	}
+	c.turn(ctx, some, k.to)
+}
+
+// turn makes shifts something else. While Redis does not tell what was seen of them, they need not have been.
+func (c *churn) turn(ctx context.Context, some []*shift, into kind) {
+	intended, _ := c.stack.intended(ctx, idsOf(some))
+	c.truth.turn(some, into, intended)
 }

@@ -28,6 +28,8 @@ func deadly() []fault {
 		{"registry answers 500, holder killed", 1, badRegistry(http.StatusInternalServerError, "application/json", `{"error_code":50001}`)},
 		{"registry answers HTML, holder killed", 1, badRegistry(http.StatusOK, "text/html", "<html>Back soon.</html>")},
 		{"registry hangs, holder killed", 1, hangingRegistry},
+		{"shifts deleted, holder killed in the roll call", 2, killInRollCall},
+		{"dead letters refused, holder killed", 1, refuseLetters(killHolder)},
 	}
 }
 
@@ -66,6 +68,10 @@ func harmful() []fault {
 		{"way to Redis: slow", 1, onRedis(func(_ *scene, r *road) (undo, error) { return r.narrow(there, 50) })},
 		{"way to Redis: cut", 1, onRedis(func(_ *scene, r *road) (undo, error) { return r.block() })},
 
+		{"deleted, and some restored, in an outage", 2, vanishInOutage},
+		{"API: a short list, and it denies the rest", 1, shortList},
+		{"dead letters refused", 1, refuseLetters(func(*scene) error { return nil })},
+
 		{"way to the API: cut", 1, onAPI(func(_ *scene, r *road) (undo, error) { return r.block() })},
 		{"way to the API: slow", 1, onAPI(func(_ *scene, r *road) (undo, error) { return r.narrow(back, 500) })},
 	}
@@ -84,6 +90,18 @@ func harmful() []fault {
 		{"half an answer, then nothing", wiwtest.HangAfter(0.6)},
 	} {
 		faults = append(faults, fault{"API: " + b.name, 1, badAPI(b.answer)})
+	}
+	for _, b := range []struct {
+		name   string
+		answer wiwtest.Fault
+	}{
+		// None of them says that the shift is deleted.
+		{"403", wiwtest.Status(http.StatusForbidden, `{"error":"You do not have access to this shift.","code":3005}`)},
+		{"404 without the API's code", wiwtest.Status(http.StatusNotFound, `{"error":"Not found.","code":404}`)},
+		{"404 with HTML", wiwtest.HTML(http.StatusNotFound)},
+		{"no shift in the answer", wiwtest.Body(`{"shift":null}`)},
+	} {
+		faults = append(faults, fault{"API about missing shifts: " + b.name, 1, veilVanished(b.answer)})
 	}
 	return faults
 }

@@ -18,6 +18,7 @@ func restartBroker(s *scene) error {
 	if err != nil {
 		return err
 	}
+	s.stirred = true
 	if err := s.burst(); err != nil {
 		return err
 	}
@@ -38,6 +39,7 @@ func killBroker(s *scene) error {
 	if err := s.burst(); err != nil {
 		return err
 	}
+	s.stirred = true
 	n.Kill()
 	s.perhapsRevert()
 	s.pause(0, 8*time.Second)
@@ -97,6 +99,7 @@ const givesUp = 20 * time.Second
 // onBrokers does something to the ways from the holder to the brokers, in the middle of a pass.
 func onBrokers(do func(*scene, *road) (undo, error)) func(s *scene) error {
 	return func(s *scene) error {
+		s.stirred = true
 		_, clear, err := s.inPass(func(w *worker) (undo, error) {
 			return onAll(s.stack.toBrokers[w.slot], func(r *road) (undo, error) { return do(s, r) })
 		})
@@ -194,9 +197,10 @@ func tellRedis(command ...any) func(s *scene) error {
 }
 
 func expire(s *scene) error {
-	n, err := s.stack.forget(s.ctx, 300+s.r.IntN(700))
-	s.score.expired += n
-	return err
+	return s.stack.forget(s.ctx, 300+s.r.IntN(700), func(ids []int64) {
+		s.truth.forgot(ids)
+		s.books.dropped(len(ids))
+	})
 }
 
 // badAPI makes the API answer badly a few times.
@@ -212,6 +216,7 @@ func badAPI(answer wiwtest.Fault) func(s *scene) error {
 
 // hang stops brokers, with all their connections open.
 func (s *scene) hang(nodes []*publishtest.Broker) (undo, error) {
+	s.stirred = true
 	for _, n := range nodes {
 		if err := n.Signal(syscall.SIGSTOP); err != nil {
 			return nil, err

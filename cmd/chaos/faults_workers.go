@@ -14,7 +14,9 @@ func killHolder(s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.kill(w)
+	if err := s.kill(w); err != nil {
+		return err
+	}
 	s.perhapsRevert()
 	return s.replaced(w)
 }
@@ -34,7 +36,9 @@ func killAll(s *scene) error {
 		return err
 	}
 	all := s.crew.alive()
-	s.kill(w)
+	if err := s.kill(w); err != nil {
+		return err
+	}
 	s.perhapsRevert()
 	for _, other := range all {
 		if other != w {
@@ -56,7 +60,9 @@ func thirdWorker(s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.kill(w)
+	if err := s.kill(w); err != nil {
+		return err
+	}
 	s.perhapsRevert()
 	return s.takenOver(w)
 }
@@ -74,7 +80,9 @@ func killWhileBrokersHang(s *scene) error {
 		return err
 	}
 	s.pause(0, 3*time.Second)
-	s.kill(w)
+	if err := s.kill(w); err != nil {
+		return err
+	}
 	s.revert()
 	if err := s.replaced(w); err != nil {
 		return err
@@ -90,7 +98,9 @@ func killWithHeldRecords(s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.kill(w)
+	if err := s.kill(w); err != nil {
+		return err
+	}
 	s.revert()
 	if err := s.replaced(w); err != nil {
 		return err
@@ -174,10 +184,8 @@ func stopHolder(s *scene) error {
 			return err
 		}
 	}
-	took, err := w.stop(31 * time.Second)
-	if err != nil {
+	if err := s.stop(w); err != nil {
 		return err
 	}
-	s.score.stops = append(s.score.stops, took)
 	return s.replaced(w)
 }

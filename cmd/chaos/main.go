@@ -10,9 +10,15 @@
 //	go run ./cmd/chaos --list                what there is
 //
 // An independent reader holds every record against what the API said and when: of each shift, the records have to
-// follow each other as its versions did, and the last one has to be the newest. After each fault all has to arrive; now
-// and then all change rests, until topic and API have to be the same and nothing more may come. It ends with a table, and
-// with status 1 if a promise was broken; then the history of the shift tells how.
+// follow each other as its versions did, and the last one has to be the newest; that of a deleted one is a tombstone, and
+// no other's is. What cannot be published has one dead letter a version. After each fault all has to arrive; now
+// and then all change rests, until topic and API have to be the same and nothing more may come. Then each record that was
+// repeated has to be one of those that the pass which sent it did not remember, by its own word or by what stood in Redis
+// when its worker died; and other workers begin, with SYNC_DELETES at tombstone every other time. It ends with a table,
+// and with status 1 if a promise was broken; then the history of the shift tells how.
+//
+// The workers look for missing shifts once a minute, and again after longer and longer times. Here a minute passes in
+// seconds: the times in Redis are set back.
 //
 // SLOTSYNC_TEST_KAFKA_JARS names a folder with Kafka's jars; make chaos downloads them.
 //
@@ -83,7 +89,7 @@ func exitCode(err error) int {
 // options are what can be asked for.
 type options struct {
 	Seed   uint64        `help:"Which faults strike, in which order, and what else is chance. 0: any, which is printed." default:"0"`
-	For    time.Duration `help:"How long faults go on striking." default:"5m"`
+	For    time.Duration `help:"How long faults go on striking, counted from the start." default:"5m"`
 	Shifts int           `help:"Shifts in the window." default:"10000"`
 	Rate   int           `help:"Changes a second." default:"200"`
 	Only   []string      `help:"Only faults whose name has one of these words in it." placeholder:"WORD"`

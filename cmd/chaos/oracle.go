@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"sync"
 	"time"
 
 	"github.com/hamba/avro/v2"
@@ -31,18 +30,10 @@ func violated(format string, args ...any) error { return &violation{fmt.Sprintf(
 // versions did. Skipping some is fair, going back is not.
 type oracle struct {
 	truth    *truth
+	accounts *accounts
 	client   *kgo.Client
 	registry string // URL
 	schemas  map[uint32]avro.Schema
-
-	mu    sync.Mutex // guards what follows
-	tally arrivals
-}
-
-// arrivals is what has been counted in the topic.
-type arrivals struct {
-	records int
-	repeats int // records that say what the record of their key before them says
 }
 
 // arrival is a record in the topic.
@@ -60,28 +51,36 @@ func (a arrival) String() string {
 }
 
 // newOracle returns an oracle that has read nothing yet.
-func newOracle(t *truth, s *stack) (*oracle, error) {
+func newOracle(t *truth, a *accounts, s *stack) (*oracle, error) {
+	client, err := newReader(s, topic)
+	if err != nil {
+		return nil, fmt.Errorf("oracle: %w", err)
+	}
+	return &oracle{truth: t, accounts: a, client: client, registry: s.registry.URL(), schemas: map[uint32]avro.Schema{}}, nil
+}
+
+// newReader returns what reads all of a topic.
+func newReader(s *stack, topic string) (*kgo.Client, error) {
 	all := map[int32]kgo.Offset{}
 	for p := range int32(6) {
 		all[p] = kgo.NewOffset().AtStart()
 	}
-	client, err := kgo.NewClient(
+	return kgo.NewClient(
 		kgo.SeedBrokers(s.brokers.Addrs...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: all}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // what was read and is gone was cut off, which must not pass unseen
 		kgo.FetchMaxWait(250*time.Millisecond),
 	)
-	if err != nil {
-		return nil, fmt.Errorf("oracle: %w", err)
-	}
-	return &oracle{truth: t, client: client, registry: s.registry.URL(), schemas: map[uint32]avro.Schema{}}, nil
 }
 
 // read reads until ctx ends or a promise is broken.
-func (o *oracle) read(ctx context.Context) error {
-	defer o.client.Close()
+func (o *oracle) read(ctx context.Context) error { return readAll(ctx, o.client, o.take) }
+
+// readAll hands on what a reader reads until ctx ends or take is not content.
+func readAll(ctx context.Context, client *kgo.Client, take func(*kgo.Record) error) error {
+	defer client.Close()
 	for ctx.Err() == nil {
-		fetches := o.client.PollFetches(ctx)
+		fetches := client.PollFetches(ctx)
 		var lost *kgo.ErrDataLoss
 		for _, e := range fetches.Errors() {
 			if errors.As(e.Err, &lost) {
@@ -89,19 +88,12 @@ func (o *oracle) read(ctx context.Context) error {
 			}
 		}
 		for _, r := range fetches.Records() {
-			if err := o.take(r); err != nil {
+			if err := take(r); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// arrived returns the counts so far.
-func (o *oracle) arrived() arrivals {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.tally
 }
 
 // take holds one record against the truth.
@@ -111,20 +103,23 @@ func (o *oracle) take(r *kgo.Record) error {
 	if err != nil {
 		return violated("%s: its key cannot be read: %v", where, err)
 	}
-	value, err := o.decode(r.Value)
-	if err != nil {
-		return violated("%s: its value cannot be read: %v", where, err)
-	}
 	id, _ := key["id"].(int64)
-	notes, _ := value["notes"].(string)
-	l, ok := labelIn(notes)
-	if !ok {
-		return violated("%s of shift %d: its notes are not the API's", where, id)
+	l := tombstone
+	var value map[string]any
+	if r.Value != nil {
+		if value, err = o.decode(r.Value); err != nil {
+			return violated("%s: its value cannot be read: %v", where, err)
+		}
+		notes, _ := value["notes"].(string)
+		var ok bool
+		if l, ok = labelIn(notes); !ok {
+			return violated("%s of shift %d: its notes are not the API's", where, id)
+		}
 	}
 	now := arrival{partition: r.Partition, offset: r.Offset, at: r.Timestamp}
 	for _, h := range r.Headers {
 		switch h.Key {
-		case "slotsync-pass":
+		case headerPass:
 			now.pass = string(h.Value)
 		case "slotsync-hash":
 			now.hash = string(h.Value)
@@ -134,49 +129,75 @@ func (o *oracle) take(r *kgo.Record) error {
 	if err != nil {
 		return err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.tally.records++
-	if repeat {
-		o.tally.repeats++
-	}
-	return nil
+	return o.accounts.record(now.pass, l, repeat)
 }
 
-// arrive notes the newest record of a key, and tells whether it says once more what the one before it says.
-func (t *truth) arrive(id int64, l label, now arrival, value map[string]any) (repeat bool, err error) {
+const headerPass = "slotsync-pass"
+
+// arrive notes the newest record of a key, and returns what it repeats if it says once more what the one before it says.
+// Nil is the value of a tombstone.
+func (t *truth) arrive(id int64, l label, now arrival, value map[string]any) (*repeat, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.byID[id]
 	if s == nil {
-		return false, violated("record %d/%d is of shift %d, which the API never had", now.partition, now.offset, id)
+		return nil, violated("record %d/%d is of shift %d, which the API never had", now.partition, now.offset, id)
 	}
 	before := s.last
 	first := before.version < 0
 	for now.version = max(0, before.version); now.version < len(s.versions) && s.versions[now.version].label != l; {
 		now.version++
 	}
+	what := "out of order"
+	if l == tombstone {
+		what = "a tombstone without the API's word"
+	}
 	broken := func(format string, args ...any) error {
-		return violated("%s: record %d/%d (label %d, formed %s, pass %s) %s; %s", "out of order", now.partition, now.offset, l,
+		return violated("%s: record %d/%d (version %s, formed %s, pass %s) %s; %s", what, now.partition, now.offset, l,
 			now.at.Format("15:04:05.000"), now.pass, fmt.Sprintf(format, args...), s.history())
 	}
 	switch {
+	case l == tombstone && t.deletes != deletesTombstone:
+		return nil, broken("came while SYNC_DELETES was %s", t.deletes)
 	case now.version == len(s.versions):
-		return false, broken("is of an older version than the record before it, or of none")
+		return nil, broken("is of an older version than the record before it, or of none")
 	case s.versions[now.version].at > now.at.UnixMilli():
-		return false, broken("was formed before the API said so for the second time: it is of an older version")
+		return nil, broken("was formed before the API said so, or said so again: it is of an older version")
+	case l.kind().bad():
+		return nil, broken("is bad, and should be a dead letter")
 	case !first && before.partition != now.partition:
-		return false, broken("is in another partition than the record before it")
+		return nil, broken("is in another partition than the record before it")
 	}
-	repeat = !first && s.versions[before.version].label == l
-	if repeat != (!first && before.hash == now.hash) {
-		return false, broken("has hash %s after %s", now.hash, before.hash)
+	again := !first && s.versions[before.version].label == l
+	if again != (!first && before.hash == now.hash) {
+		return nil, broken("has hash %s after %s", now.hash, before.hash)
 	}
-	if name, got, want := difference(value, s.shape.Fit(s.content(l))); name != "" {
-		return false, violated("wrong content: record %d/%d has %s %v, want %v; %s", now.partition, now.offset, name, got, want, s.history())
+	if l != tombstone {
+		if name, got, want := difference(value, s.shape.Fit(s.content(l))); name != "" {
+			return nil, violated("wrong content: record %d/%d has %s %v, want %v; %s", now.partition, now.offset, name, got, want, s.history())
+		}
 	}
-	s.last = now
-	return repeat, nil
+	var r *repeat
+	if again {
+		r = &repeat{shift: s, label: l, first: before, again: now, forgotten: s.forgotten, adrift: s.adrift, changed: s.changedBetween(before, now)}
+		s.adrift = false
+	}
+	s.last, s.forgotten = now, false
+	return r, nil
+}
+
+// changedBetween returns when the API first said something else between two records that say the same; zero: it did not.
+// A version that could not be published may have been taken back meanwhile, and nobody can know that it never arrived.
+func (s *shift) changedBetween(first, again arrival) time.Time {
+	for i := first.version + 1; i+1 < len(s.versions); i++ {
+		if s.versions[i+1].at > again.at.UnixMilli() {
+			break
+		}
+		if s.versions[i+1].label == s.versions[first.version].label {
+			return time.UnixMilli(s.versions[first.version+1].at)
+		}
+	}
+	return time.Time{}
 }
 
 // difference returns a field of a record that does not say what the shift says.

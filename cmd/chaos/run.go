@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	recoverWithin = 2 * time.Minute // the longest pause of a worker after a fault, and a pass
-	restEvery     = 6               // strikes
+	recoverWithin = 2 * time.Minute // in which something has to arrive, if anything is to, and the longest pass
+	restEvery     = 4               // strikes
+	hurryEvery    = 3 * time.Second
 )
 
 // run is one run: what is tried, and what watches it.
 type run struct {
 	options
-	out   *narrator
-	stack *stack
-	crew  *crew
-	truth *truth
-	churn *churn
-	*oracle
-	flights
-	score score
+	out    *narrator
+	stack  *stack
+	crew   *crew
+	truth  *truth
+	churn  *churn
+	books  *accounts
+	oracle *oracle
+	score  score
 
-	before struct { // at the last rest
-		repeats, expired int
-	}
+	rounds int
+	round  mode
 }
 
 // try does a run in a folder of its own, and returns the *violation that it met, if it did.
@@ -47,7 +47,7 @@ func try(ctx context.Context, o options, stdout io.Writer) (err error) {
 	} else if err := os.MkdirAll(o.Logs, 0o700); err != nil {
 		return err
 	}
-	r := &run{options: o, out: &narrator{w: stdout, began: time.Now()}}
+	r := &run{options: o, out: &narrator{w: stdout, began: time.Now()}, books: newAccounts()}
 	r.out.say("seed %d", o.Seed)
 
 	// What breaks a promise ends the run, wherever it is found.
@@ -63,38 +63,83 @@ func try(ctx context.Context, o options, stdout io.Writer) (err error) {
 	defer r.stack.Close()
 	r.truth = newTruth(r.stack.api, o.Seed, o.Shifts)
 	r.churn = &churn{truth: r.truth, stack: r.stack, rate: o.Rate, r: rand.New(rand.NewPCG(o.Seed, 7))}
-	r.crew = &crew{binary: binary, dir: o.Logs, env: r.stack.env, least: r.truth.least, fail: end, doubt: r.flights.end}
+	env := func(slot int) []string { return r.stack.env(slot, r.round) }
+	r.crew = &crew{binary: binary, dir: o.Logs, env: env, least: r.truth.least, fail: end, ended: r.books.ended}
 	defer r.crew.close()
-	if r.oracle, err = newOracle(r.truth, r.stack); err != nil {
+	if r.oracle, err = newOracle(r.truth, r.books, r.stack); err != nil {
 		return err
 	}
 
 	var watchers sync.WaitGroup
 	watching, halt := context.WithCancel(ctx)
-	watch := func(do func(context.Context)) { watchers.Go(func() { do(watching) }) }
-	watch(func(ctx context.Context) {
-		if err := r.read(ctx); err != nil {
-			end(err)
-		}
-	})
+	watch := func(do func(context.Context) error) {
+		watchers.Go(func() {
+			if err := do(watching); err != nil {
+				end(err)
+			}
+		})
+	}
+	watch(r.oracle.read)
 	err = r.strike(ctx, watch)
 	halt()
 	watchers.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // which came first
 	}
-	r.score.print(stdout, time.Since(r.out.began), r.arrived(), r.truth.counted(), r.crew.heard(), err)
+	r.score.print(stdout, time.Since(r.out.began), r.books, r.truth.counted(), r.crew.heard(), err)
 	return err
 }
 
 // strike lets faults happen for as long as is wanted, and sees to it that all is well again after each.
-func (r *run) strike(ctx context.Context, watch func(func(context.Context))) error {
-	for slot := range 2 {
-		if _, err := r.crew.start(slot); err != nil {
-			return err
+func (r *run) strike(ctx context.Context, watch func(func(context.Context) error)) error {
+	if err := r.begin(ctx, watch); err != nil {
+		return err
+	}
+	p := newPlan(r.Seed, r.Only)
+	for end := r.out.began.Add(r.For); time.Now().Before(end); {
+		f, chance := p.next()
+		s := r.scene(ctx, chance)
+		began := time.Now()
+		if err := f.do(s); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		lasted := time.Since(began)
+		recovery, err := settle(ctx, r.truth, r.truth.debts(r.truth.soon), r.truth.soon)
+		if err != nil {
+			return fmt.Errorf("after %q: %w", f.name, err)
+		}
+		if s.stirred {
+			r.books.stir(span{began, time.Now()})
+		}
+		r.score.strikes = append(r.score.strikes, strike{f.name, lasted, recovery})
+		r.out.say("%s: %s, in step %s later", f.name, seconds(lasted), seconds(recovery))
+		s.pause(0, 2*time.Second)
+		if len(r.score.strikes)%restEvery == 0 {
+			if err := r.rest(ctx, true); err != nil {
+				return err
+			}
 		}
 	}
-	took, err := r.settle(ctx, r.truth.debts())
+	if err := r.rest(ctx, false); err != nil {
+		return err
+	}
+	return r.enough()
+}
+
+// scene is where the next fault strikes.
+func (r *run) scene(ctx context.Context, chance *rand.Rand) *scene {
+	return &scene{ctx: ctx, stack: r.stack, crew: r.crew, truth: r.truth, books: r.books, score: &r.score, r: chance}
+}
+
+// begin brings two workers to work, at first without a topic for dead letters, though some shifts are bad.
+func (r *run) begin(ctx context.Context, watch func(func(context.Context) error)) error {
+	good := r.truth.debts(r.truth.soon)
+	bad := r.truth.pickOf(rand.New(rand.NewPCG(r.Seed, 8)), 10, listed)
+	r.truth.turn(bad, unreadable, nil)
+	if err := r.employ(); err != nil {
+		return err
+	}
+	took, err := settle(ctx, r.truth, good, r.truth.soon)
 	if err != nil {
 		return err
 	}
@@ -102,56 +147,63 @@ func (r *run) strike(ctx context.Context, watch func(func(context.Context))) err
 	if err := r.stack.find(ctx); err != nil {
 		return err
 	}
-	watch(r.measure)
-	watch(r.churn.run)
-
-	p := newPlan(r.Seed, r.Only)
-	for end := time.Now().Add(r.For); time.Now().Before(end); {
-		f, chance := p.next()
-		s := &scene{ctx: ctx, stack: r.stack, crew: r.crew, truth: r.truth, score: &r.score, r: chance}
-		began := time.Now()
-		if err := f.do(s); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		lasted := time.Since(began)
-		recovery, err := r.settle(ctx, r.truth.debts())
-		if err != nil {
-			return fmt.Errorf("after %q: %w", f.name, err)
-		}
-		r.score.strikes = append(r.score.strikes, strike{f.name, lasted, recovery})
-		r.out.say("%s: %s, in step %s later", f.name, seconds(lasted), seconds(recovery))
-		s.pause(0, 2*time.Second)
-		if len(r.score.strikes)%restEvery == 0 {
-			if err := r.rest(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	if err := r.rest(ctx); err != nil {
+	if err := r.stack.brokers.CreateTopic(ctx, lettersTopic, nil); err != nil {
 		return err
 	}
-	return r.enough()
+	post, err := newPostman(r.truth, r.books, r.stack)
+	if err != nil {
+		return err
+	}
+	watch(post.read)
+	watch(r.measure)
+	watch(r.churn.run)
+	return nil
 }
 
-// settle waits until debts are paid, and returns how long that took.
-func (r *run) settle(ctx context.Context, due []debt) (time.Duration, error) {
-	began := time.Now()
-	err := until(ctx, recoverWithin, 50*time.Millisecond, func() bool {
-		due = r.truth.remaining(due)
-		return len(due) == 0
-	})
-	if errors.Is(err, errPatience) {
-		return 0, violated("lost: %d changes have not arrived within %s; %s", len(due), recoverWithin, r.truth.tell(due))
+// employ starts two workers, which do about deletions what it is the next round's turn to try: every other round they send
+// tombstones, and in those between they do what the seed says.
+func (r *run) employ() error {
+	r.round = deletesTombstone
+	if r.rounds%2 == 1 {
+		r.round = [...]mode{deletesOff, deletesUpdate}[(r.Seed+uint64(r.rounds)/2)%2]
 	}
-	return time.Since(began), err
+	r.rounds++
+	r.truth.set(r.round)
+	r.out.say("SYNC_DELETES=%s", r.round)
+	for slot := range 2 {
+		if _, err := r.crew.start(slot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits until debts are paid, and returns how long that took. It gives up when none was for long.
+func settle(ctx context.Context, t *truth, due []debt, newest func(*shift) int) (time.Duration, error) {
+	began := time.Now()
+	for {
+		last := len(due)
+		err := until(ctx, recoverWithin, 50*time.Millisecond, func() bool {
+			due = t.remaining(due, newest)
+			return len(due) < last || len(due) == 0
+		})
+		switch {
+		case errors.Is(err, errPatience):
+			return 0, violated("lost: %d changes have not arrived, and none has for %s; %s", len(due), recoverWithin, t.tell(due))
+		case err != nil:
+			return 0, err
+		case len(due) == 0:
+			return time.Since(began), nil
+		}
+	}
 }
 
 // rest stops all change, until topic and truth have to be the same, and looks whether they are. After that nothing may
-// come any more.
-func (r *run) rest(ctx context.Context) error {
+// come any more. Then other workers may take the places of those that there are.
+func (r *run) rest(ctx context.Context, replace bool) error {
 	r.churn.mu.Lock()
 	defer r.churn.mu.Unlock()
-	if _, err := r.settle(ctx, r.truth.debts()); err != nil {
+	if _, err := settle(ctx, r.truth, r.truth.debts(r.truth.due), r.truth.due); err != nil {
 		return err
 	}
 	// In step is what has arrived, and it may yet be repeated, until it is remembered that it has.
@@ -165,65 +217,55 @@ func (r *run) rest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.twoPasses(ctx); err != nil {
+	const three = 3 // the first one was under way
+	if err := r.crew.pass(ctx, three); err != nil {
 		return err
 	}
-	arrived := r.arrived()
-	if err := r.twoPasses(ctx); err != nil {
+	arrived := r.books.arrived()
+	if err := r.crew.pass(ctx, three); err != nil {
 		return err
 	}
-	if more := r.arrived().records - arrived.records; more != 0 {
-		return violated("nothing that did not change is sent: %d records came while nothing happened", more)
+	if now := r.books.arrived(); now != arrived {
+		return violated("nothing that did not change is sent: %d records and %d dead letters came while nothing happened",
+			now.records-arrived.records, now.buried-arrived.buried)
 	}
-	if left := r.truth.debts(); len(left) > 0 {
+	if left := r.truth.debts(r.truth.due); len(left) > 0 {
 		return violated("lost: %d changes are not the last of their key any more; %s", len(left), r.truth.tell(left))
 	}
 	r.score.rests++
-	return r.judgeRepeats()
+	if err := r.books.judge(); err != nil || !replace {
+		return err
+	}
+	return r.replace(ctx)
 }
 
-// twoPasses waits until two passes have begun and ended.
-func (r *run) twoPasses(ctx context.Context) error {
-	const three = 3 // the first one was under way
-	passes := r.crew.heard().passes
-	err := until(ctx, recoverWithin, 50*time.Millisecond, func() bool { return r.crew.heard().passes >= passes+three })
-	if errors.Is(err, errPatience) {
-		return violated("a worker hangs: not three passes within %s", recoverWithin)
+// replace stops all workers and starts others, which are set otherwise. What was deleted before is due then.
+func (r *run) replace(ctx context.Context) error {
+	s := r.scene(ctx, nil)
+	for _, w := range r.crew.alive() {
+		if err := s.stop(w); err != nil {
+			return err
+		}
 	}
-	return err
-}
-
-// judgeRepeats compares what was repeated since the last rest with what may have been.
-func (r *run) judgeRepeats() error {
-	now := r.arrived().repeats
-	repeats, expired := now-r.before.repeats, r.score.expired-r.before.expired
-	flown, doubts := r.flights.settle()
-	r.before.repeats, r.before.expired = now, r.score.expired
-	r.score.repeats += repeats
-	r.score.fair += flown + expired
-	if repeats > flown+expired {
-		return violated("nothing that did not change is sent again: %d records were, after %d expired, and %d were in flight when acknowledgements were lost, %d times",
-			repeats, expired, flown, doubts)
-	}
-	return nil
+	return r.employ()
 }
 
 // enough is an error unless the run has shown what it is to show, for which half of the kills have to come in mid-batch.
 func (r *run) enough() error {
-	if len(r.Only) == 0 && (r.score.kills < int(r.For.Minutes()) || 2*r.score.inFlight < r.score.kills) {
-		return fmt.Errorf("too little was tried: %d kills, of which %d in flight, want one a minute and half of them in flight", r.score.kills, r.score.inFlight)
+	if len(r.Only) == 0 && (r.score.kills < int(r.For.Minutes())/2 || 2*r.score.inFlight < r.score.kills) {
+		return fmt.Errorf("too little was tried: %d kills, of which %d met a batch on its way, want one in two minutes and half of them with one", r.score.kills, r.score.inFlight)
 	}
 	return nil
 }
 
-// measure looks at what is in flight, and how much memory the workers have.
-func (r *run) measure(ctx context.Context) {
-	for n := 0; wait(ctx, 20*time.Millisecond) == nil; n++ {
-		if open, err := r.stack.openIntents(ctx); err == nil {
-			r.flights.see(open)
-		}
-		if n%50 == 0 {
-			r.crew.measure()
+// measure looks at how much memory the workers have, and sees to it that missing shifts are asked for more often than each
+// minute.
+func (r *run) measure(ctx context.Context) error {
+	for wait(ctx, hurryEvery) == nil {
+		r.crew.measure()
+		if r.truth.asks() {
+			_ = r.stack.hurry(ctx) // Redis may be away
 		}
 	}
+	return nil
 }

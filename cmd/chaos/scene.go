@@ -18,10 +18,12 @@ type scene struct {
 	stack *stack
 	crew  *crew
 	truth *truth
+	books *accounts
 	score *score
 	r     *rand.Rand
 
 	changed []*shift // last
+	stirred bool     // something was done to the brokers, or on the way to them
 }
 
 // replaceWithin is how long it may take until another worker has the lease of a dead one.
@@ -79,7 +81,7 @@ func (s *scene) holder() (w *worker, err error) {
 // burst changes many shifts at once and returns when some of that is about to be published: in the middle of a batch,
 // as far as that can be seen from outside.
 func (s *scene) burst() error {
-	linger := s.between(0, 12*time.Millisecond)
+	linger := max(0, s.between(-8*time.Millisecond, 12*time.Millisecond)) // every other time there is none
 	s.change()
 	if err := s.sending(); err != nil {
 		return err
@@ -93,12 +95,16 @@ func (s *scene) change() {
 	s.truth.edit(s.changed)
 }
 
-// sending waits until something is about to be published. A batch is on its way for some hundredths of a second: whoever
-// misses it has another chance with the next change, and a fault that meets none is a case of its own.
+// sending waits until a batch is on its way to a broker. It is for some hundredths of a second: whoever misses it has
+// another chance with the next change, and a fault that meets none is a case of its own.
 func (s *scene) sending() error {
-	err := until(s.ctx, 15*time.Second, time.Millisecond, func() bool {
-		open, err := s.stack.openIntents(s.ctx)
-		return err == nil && open > 0
+	err := until(s.ctx, 15*time.Second, 500*time.Microsecond, func() bool {
+		for _, f := range s.stack.flying {
+			if f.count() > 0 {
+				return true
+			}
+		}
+		return false
 	})
 	if errors.Is(err, errPatience) {
 		return nil
@@ -125,15 +131,37 @@ func (s *scene) perhapsRevert() {
 	}
 }
 
-// kill kills a worker, and notes whether it had something in flight.
-func (s *scene) kill(w *worker) {
+// kill kills a worker, and notes whether it had a batch on its way.
+func (s *scene) kill(w *worker) error {
 	s.crew.note(w.memory())
-	open, err := s.stack.openIntents(s.ctx)
-	w.kill()
-	s.score.kills++
-	if err == nil && open > 0 {
+	_ = w.pause() // so that nothing comes between looking and killing; it may be paused already
+	if s.stack.flying[w.slot].count() > 0 {
 		s.score.inFlight++
 	}
+	w.kill()
+	s.score.kills++
+	return s.buried()
+}
+
+// buried notes what a worker that has just ended left behind: nobody else has the lease yet, or has had the time to
+// claim its intents.
+func (s *scene) buried() error {
+	ids, err := s.stack.standing(s.ctx)
+	if err != nil {
+		return fmt.Errorf("look at intents: %w", err)
+	}
+	s.books.died(s.truth.left(ids))
+	return nil
+}
+
+// stop asks a worker to end, and notes what it left behind.
+func (s *scene) stop(w *worker) error {
+	took, err := w.stop(31 * time.Second)
+	if err != nil {
+		return err
+	}
+	s.score.stops = append(s.score.stops, took)
+	return s.buried()
 }
 
 // takenOver waits until another worker has the lease.
@@ -193,6 +221,7 @@ func (s *scene) inPass(do func(holder *worker) (undo, error)) (*worker, undo, er
 // holdRecords makes what the holder sends to the brokers stay on its way, with records of a burst among it.
 func (s *scene) holdRecords() (holder *worker, release undo, err error) {
 	holder, release, err = s.inPass(func(w *worker) (undo, error) {
+		s.stirred = true
 		return onAll(s.stack.toBrokers[w.slot], func(r *road) (undo, error) { return r.delay(there, time.Hour) })
 	})
 	if err != nil {
@@ -238,8 +267,14 @@ func (s *scene) moveAway(some []*shift) error {
 	if err != nil {
 		return fmt.Errorf("look at intents: %w", err)
 	}
-	s.truth.move(some, intended)
+	s.truth.turn(some, away, intended)
 	return nil
+}
+
+// turn makes shifts something else. While Redis does not tell what was seen of them, they need not have been.
+func (s *scene) turn(some []*shift, into kind) {
+	intended, _ := s.stack.intended(s.ctx, idsOf(some))
+	s.truth.turn(some, into, intended)
 }
 
 func idsOf(some []*shift) []int64 {

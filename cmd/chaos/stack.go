@@ -39,17 +39,20 @@ type stack struct {
 
 	toRedis    [slots]*road
 	toBrokers  [slots][]*road // one a broker
+	taps       [slots][]*tap  // before those
+	flying     [slots]*flying // what the taps see
 	toAPI      *road
 	toRegistry *road
 
 	front *httptest.Server // of the API
 	asked hook             // called before the API answers
+	one   oneShift         // what is asked of the API about single shifts
 	keys  string           // what the destination's keys in Redis begin with; known since find
 }
 
 // startStack starts all of it in dir. Close ends it.
 func startStack(ctx context.Context, dir, jars string, out *narrator) (s *stack, err error) {
-	s = &stack{api: wiwtest.New(wiwtest.Options{Token: token, Plain: true}), registry: srfake.New()}
+	s = &stack{api: wiwtest.New(wiwtest.Options{Token: token, Plain: true}), registry: srfake.New(), one: oneShift{asked: map[string]struct{}{}}}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -64,6 +67,10 @@ func startStack(ctx context.Context, dir, jars string, out *narrator) (s *stack,
 	})
 	s.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.api.Forget() // it notes all that it is asked
+		if path, is := strings.CutPrefix(r.URL.Path, "/2/shifts/"); is {
+			s.one.serve(w, r, path, s.api)
+			return
+		}
 		s.asked.call()
 		s.api.ServeHTTP(w, r)
 	}))
@@ -78,20 +85,26 @@ func startStack(ctx context.Context, dir, jars string, out *narrator) (s *stack,
 		if s.toRedis[slot], err = newRoad(s.redis.Addr); err != nil {
 			return s, err
 		}
+		s.flying[slot] = &flying{}
 		fronts = append(fronts, func(_ int, behind string) (string, error) {
 			r, err := newRoad(behind)
 			if err != nil {
 				return "", err
 			}
 			s.toBrokers[slot] = append(s.toBrokers[slot], r)
-			return r.Addr(), nil
+			t, err := newTap(r.Addr(), s.flying[slot])
+			if err != nil {
+				return "", err
+			}
+			s.taps[slot] = append(s.taps[slot], t)
+			return t.Addr(), nil
 		})
 	}
 	out.say("starting three brokers")
 	if s.brokers, err = publishtest.StartBrokers(ctx, dir, jars, fronts...); err != nil {
 		return s, err
 	}
-	return s, s.brokers.CreateTopic(ctx, topic)
+	return s, s.brokers.CreateTopic(ctx, topic, map[string]string{"max.message.bytes": strconv.Itoa(mostRecord)})
 }
 
 // Close ends all of it.
@@ -103,6 +116,11 @@ func (s *stack) Close() {
 	for _, r := range roads {
 		if r != nil {
 			r.Close()
+		}
+	}
+	for _, taps := range s.taps {
+		for _, t := range taps {
+			t.Close()
 		}
 	}
 	if s.front != nil {
@@ -122,18 +140,71 @@ func (s *stack) Close() {
 }
 
 // env are the settings with which the worker of a slot finds its roads.
-func (s *stack) env(slot int) []string {
+func (s *stack) env(slot int, m mode) []string {
 	var brokers []string
-	for _, r := range s.toBrokers[slot] {
-		brokers = append(brokers, r.Addr())
+	for _, t := range s.taps[slot] {
+		brokers = append(brokers, t.Addr())
 	}
 	return []string{
-		"WIW_URL=http://" + s.toAPI.Addr(), "WIW_KEY=" + token, "WIW_INCLUDE=open,unpublished", "WIW_RATE=6000", "WIW_TIMEOUT=5s",
-		"SYNC_DAYS_PRIOR=1", "SYNC_DAYS_AHEAD=2", "SYNC_SLEEP_PERIOD_SECONDS=1", "LOG_LEVEL=debug", "SYNC_DELETES=off", // who left the window is not asked for
+		"WIW_URL=http://" + s.toAPI.Addr(), "WIW_KEY=" + token, "WIW_INCLUDE=open", "WIW_RATE=6000", "WIW_TIMEOUT=5s",
+		"SYNC_DAYS_PRIOR=1", "SYNC_DAYS_AHEAD=2", "SYNC_SLEEP_PERIOD_SECONDS=1", "LOG_LEVEL=debug",
+		"SYNC_DELETES=" + string(m), "GONE_SHARE=" + goneShare, "DLQ_TOPIC=" + lettersTopic,
 		"KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_TOPIC_NAME=" + topic,
 		"SCHEMA_REGISTRY_URL=http://" + s.toRegistry.Addr(), "REDIS_URL=redis://" + s.toRedis[slot].Addr(),
 		"LOG_FORMAT=json",
 	}
+}
+
+// goneShare is so high that no usual deletions are taken for a fault.
+const goneShare = "0.5"
+
+// oneShift is the API where it is asked for single shifts.
+type oneShift struct {
+	mu    sync.Mutex // guards what follows
+	asked map[string]struct{}
+	none  bool // it says that there is no such shift, whichever is asked for
+}
+
+func (o *oneShift) serve(w http.ResponseWriter, r *http.Request, id string, api http.Handler) {
+	o.mu.Lock()
+	none := o.none
+	o.mu.Unlock()
+	if none {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"error":"No shift found","code":4005}`)
+	} else {
+		api.ServeHTTP(w, r)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked[id] = struct{}{}
+}
+
+// forget forgets what was asked for until now.
+func (o *oneShift) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.asked = map[string]struct{}{}
+}
+
+// answered tells for how many of the shifts an answer was given since forget.
+func (o *oneShift) answered(ids []int64) (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range ids {
+		if _, is := o.asked[strconv.FormatInt(id, 10)]; is {
+			n++
+		}
+	}
+	return n
+}
+
+// deny makes it say that there is no such shift, whichever is asked for, or the truth again.
+func (o *oneShift) deny(none bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.none = none
 }
 
 // hook is something to be done once.
@@ -214,14 +285,45 @@ func (s *stack) intended(ctx context.Context, ids []int64) (map[int64]label, err
 	return labels, nil
 }
 
-// forget drops what is remembered of up to n shifts, as their expiry would, and returns of how many.
-func (s *stack) forget(ctx context.Context, n int) (int, error) {
+// standing returns the shifts of which an intent stands.
+func (s *stack) standing(ctx context.Context) ([]int64, error) {
+	fields, err := s.look.HKeys(ctx, s.keys+"intents").Result()
+	return numbers(fields), err
+}
+
+// forget drops what is remembered of up to n shifts, as their expiry would, and returns of which. They are told of
+// before: a worker may be quicker.
+func (s *stack) forget(ctx context.Context, n int, tell func(ids []int64)) error {
 	fields, err := s.look.HRandField(ctx, s.keys+"shifts", n).Result()
 	if err != nil || len(fields) == 0 {
-		return 0, err
+		return err
 	}
-	forgotten, err := s.look.HDel(ctx, s.keys+"shifts", fields...).Result()
-	return int(forgotten), err
+	tell(numbers(fields))
+	return s.look.HDel(ctx, s.keys+"shifts", fields...).Err()
+}
+
+func numbers(fields []string) []int64 {
+	ids := make([]int64, 0, len(fields))
+	for _, f := range fields {
+		if id, err := strconv.ParseInt(f, 10, 64); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// hurry makes the next pass look for missing shifts, and ask for all of them: as when much time has passed. A note of
+// one ends with the time in four bytes before which it is not asked for again.
+const hurry = `
+redis.call('DEL', KEYS[1])
+local notes = redis.call('HGETALL', KEYS[2])
+for i = 1, #notes, 2 do
+  redis.call('HSET', KEYS[2], notes[i], string.sub(notes[i + 1], 1, -5) .. '\0\0\0\0')
+end
+return #notes / 2`
+
+func (s *stack) hurry(ctx context.Context) error {
+	return s.look.Eval(ctx, hurry, []string{s.keys + "called", s.keys + "missing"}).Err()
 }
 
 // fill makes Redis refuse whatever needs memory.

@@ -4,9 +4,8 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,27 +22,45 @@ type truth struct {
 	seed   uint64
 	origin time.Time // around which the shifts lie
 
-	mu     sync.Mutex // guards what follows, and all of the shifts
-	shifts []*shift   // those in the window
-	byID   map[int64]*shift
-	labels label
-	fewest int // shifts that have been in the window at a time
-	counts counts
+	mu      sync.Mutex // guards what follows, and all of the shifts
+	deletes mode       // how the workers are set
+	all     []*shift
+	usual   []*shift // those that are listed and good
+	byID    map[int64]*shift
+	labels  int32
+	shown   int // shifts that are in the list
+	fewest  int // that have been at a time
+	short   int // faults during which the list has less than all
+	counts  counts
 }
 
-type counts struct{ changes, reverts, moved, born int }
+// mode is a value of SYNC_DELETES.
+type mode string
 
-// label tells versions of all shifts apart by their content.
-type label int32
+const (
+	deletesOff       mode = "off"
+	deletesUpdate    mode = "update"
+	deletesTombstone mode = "tombstone"
+)
+
+type counts struct {
+	changes, reverts, born int
+	turned                 [kinds]int // by what they turned into
+}
 
 // shift is one shift's history in the API, and what has arrived of it.
 type shift struct {
 	base     shiftsync.Shift
 	shape    wiwtest.Shape
 	versions []version
-	left     bool    // it was moved out of the window
-	owed     int     // if left: the index of the newest version that is known to have been seen; -1: none is
+	owed     int     // if not in the list: the index of the newest version that is known to have been seen; -1: none is
+	veiled   bool    // the API does not say what became of it
 	last     arrival // the newest record of its key
+	lettered label   // version of the newest dead letter
+	buried   arrival // that letter
+
+	forgotten bool // what was remembered of it was dropped, and nothing has arrived since
+	adrift    bool // its intent stood when a worker died
 }
 
 // version is what the API says of a shift from some moment on.
@@ -52,12 +69,15 @@ type version struct {
 	at    int64 // Unix milliseconds
 }
 
+// untold is the time of a deletion that the API has not told of yet.
+const untold = math.MaxInt64
+
 // hot shifts get half of all changes.
 const hot = 200
 
 // newTruth fills the API with n shifts.
 func newTruth(api *wiwtest.Server, seed uint64, n int) *truth {
-	t := &truth{api: api, seed: seed, origin: time.Now().UTC().Truncate(time.Hour), byID: map[int64]*shift{}}
+	t := &truth{api: api, seed: seed, origin: time.Now().UTC().Truncate(time.Hour), byID: map[int64]*shift{}, deletes: deletesTombstone}
 	for range n {
 		t.bear()
 	}
@@ -67,59 +87,59 @@ func newTruth(api *wiwtest.Server, seed uint64, n int) *truth {
 
 // bear adds a shift. It lies where a day's run does not let it out of the window.
 func (t *truth) bear() {
-	base, shape := wiwtest.Made(t.seed, len(t.byID), t.origin.Add(-2*time.Hour), t.origin.Add(40*time.Hour))
+	base, shape := wiwtest.Made(t.seed, len(t.all), t.origin.Add(-2*time.Hour), t.origin.Add(40*time.Hour))
+	base.Published = true
 	s := &shift{base: base, shape: shape, owed: -1, last: arrival{version: -1}}
-	t.shifts, t.byID[base.ID] = append(t.shifts, s), s
-	t.put(s, t.fresh())
+	t.all, t.usual, t.byID[base.ID] = append(t.all, s), append(t.usual, s), s
+	t.shown++
+	t.put(s, t.fresh(listed))
 }
 
-func (t *truth) fresh() label { t.labels++; return t.labels }
+// fresh is a label that no version has.
+func (t *truth) fresh(k kind) label {
+	if k == gone {
+		return tombstone
+	}
+	t.labels++
+	return newLabel(t.labels, k)
+}
 
 // put makes the API say something of a shift.
 func (t *truth) put(s *shift, l label) {
-	s.versions = append(s.versions, version{l, time.Now().UnixMilli()})
-	t.api.Put(s.content(l), s.shape)
-}
-
-// content is what a label stands for.
-func (s *shift) content(l label) shiftsync.Shift {
-	c := s.base
-	c.Notes = fmt.Sprintf("nOtE~%d~", l)
-	c.UpdatedAt = c.UpdatedAt.Add(time.Duration(l) * time.Second)
-	c.EndTime = c.EndTime.Add(time.Duration(l%7) * 15 * time.Minute)
-	return c
-}
-
-var noted = regexp.MustCompile(`nOtE~(\d+)~`)
-
-// labelIn finds the label in a text that holds notes.
-func labelIn(text string) (label, bool) {
-	m := noted.FindStringSubmatch(text)
-	if m == nil {
-		return 0, false
+	at := time.Now().UnixMilli()
+	if l == tombstone && s.veiled {
+		at = untold
 	}
-	n, err := strconv.ParseInt(m[1], 10, 32)
-	return label(n), err == nil
+	s.versions = append(s.versions, version{l, at})
+	s.say(t.api, l)
 }
 
-// edit gives shifts a new content.
+// kind is where the shift is now.
+func (s *shift) kind() kind {
+	if len(s.versions) == 0 {
+		return listed
+	}
+	return s.versions[len(s.versions)-1].label.kind()
+}
+
+// edit gives shifts in the list a new content.
 func (t *truth) edit(some []*shift) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range some {
-		if !s.left {
-			t.put(s, t.fresh())
+		if s.kind() == listed {
+			t.put(s, t.fresh(listed))
 			t.counts.changes++
 		}
 	}
 }
 
-// revert gives shifts the content that they had before.
+// revert gives shifts in the list the content that they had before.
 func (t *truth) revert(some []*shift) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range some {
-		if n := len(s.versions); n > 1 && !s.left {
+		if n := len(s.versions); n > 1 && s.kind() == listed && s.versions[n-2].label.kind() == listed {
 			t.put(s, s.versions[n-2].label)
 			t.counts.changes++
 			t.counts.reverts++
@@ -127,32 +147,65 @@ func (t *truth) revert(some []*shift) {
 	}
 }
 
-// move takes shifts out of the window. Of each, the newest version whose intent stands has to arrive, if one is known,
-// and nothing that has arrived may be taken back.
-func (t *truth) move(some []*shift, intended map[int64]label) {
+// turn makes shifts something else than they are. Of each that leaves the list or turns bad, the newest version whose
+// intent stands has to arrive, if one is known, and nothing that has arrived may be taken back.
+func (t *truth) turn(some []*shift, into kind, intended map[int64]label) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range some {
-		if s.left {
+		was := s.kind()
+		if was == into || was == gone && into != listed {
 			continue
 		}
-		s.left, s.owed = true, s.last.version
+		if was == listed {
+			s.owed = s.last.version
+		}
 		if l, ok := intended[s.base.ID]; ok {
 			s.owed = max(s.owed, s.newest(l))
 		}
-		c := s.content(t.fresh())
-		c.StartTime, c.EndTime = c.StartTime.AddDate(0, 0, 20), c.EndTime.AddDate(0, 0, 20)
-		t.api.Put(c, s.shape)
-		t.counts.moved++
+		t.put(s, t.fresh(into))
+		t.counts.turned[into]++
+		switch {
+		case was.shown() && !into.shown():
+			t.shown--
+		case !was.shown() && into.shown():
+			t.shown++
+		}
+		if into == listed {
+			t.usual = append(t.usual, s)
+		}
 	}
-	kept := t.shifts[:0]
-	for _, s := range t.shifts {
-		if !s.left {
+	kept := t.usual[:0]
+	for _, s := range t.usual {
+		if s.kind() == listed {
 			kept = append(kept, s)
 		}
 	}
-	t.shifts = kept
-	t.fewest = min(t.fewest, len(kept))
+	t.usual = kept
+	t.fewest = min(t.fewest, t.shown)
+}
+
+// veil makes the API answer with a fault whoever asks for one of the shifts by itself.
+func (t *truth) veil(some []*shift, fault wiwtest.Fault) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range some {
+		s.veiled = true
+		t.api.FailOne(s.base.ID, fault)
+	}
+}
+
+// unveil ends that. Only now the API says of the deleted ones that they are.
+func (t *truth) unveil(some []*shift) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range some {
+		if last := &s.versions[len(s.versions)-1]; last.at == untold {
+			last.at = time.Now().UnixMilli()
+		}
+		s.veiled = false
+		t.api.FailOne(s.base.ID, nil)
+	}
 }
 
 // newest is the index of the newest version with a label, or -1.
@@ -175,26 +228,64 @@ func (t *truth) birth(n int) {
 	}
 }
 
-// pick chooses n shifts in the window, every other one of them hot.
+// pick chooses n shifts that are listed and good, every other one of them hot.
 func (t *truth) pick(r *rand.Rand, n int) []*shift {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	picked := make([]*shift, 0, n)
 	for i := range n {
-		among := len(t.shifts)
+		among := len(t.usual)
 		if i%2 == 0 {
 			among = min(among, hot)
 		}
-		picked = append(picked, t.shifts[r.IntN(among)])
+		picked = append(picked, t.usual[r.IntN(among)])
 	}
 	return picked
+}
+
+// pickOf chooses up to n different shifts of a kind, of which the API says what became of them.
+func (t *truth) pickOf(r *rand.Rand, n int, k kind) (picked []*shift) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var some []*shift
+	for _, s := range t.all {
+		if s.kind() == k && !s.veiled {
+			some = append(some, s)
+		}
+	}
+	r.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	return some[:min(n, len(some))]
 }
 
 // least is how many shifts a whole answer has had at least.
 func (t *truth) least() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.short > 0 {
+		return 0
+	}
 	return t.fewest
+}
+
+// cutShort tells that the list has less than all for now, or, with less, no more.
+func (t *truth) cutShort(less int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.short += less
+}
+
+// asks tells whether the workers ask for missing shifts.
+func (t *truth) asks() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.deletes != deletesOff
+}
+
+// set notes how the workers are set.
+func (t *truth) set(m mode) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.deletes = m
 }
 
 // counted returns the counts so far.
@@ -204,76 +295,27 @@ func (t *truth) counted() counts {
 	return t.counts
 }
 
-// debt is a version that has to arrive, or one from later, unless what they say is in the topic already.
-type debt struct {
-	shift   *shift
-	version int
-}
-
-// debts are all versions that have yet to arrive.
-func (t *truth) debts() []debt {
+// forgot notes that what was remembered of shifts was dropped.
+func (t *truth) forgot(ids []int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var due []debt
-	for _, s := range t.byID {
-		d := debt{s, len(s.versions) - 1}
-		if s.left {
-			d.version = s.owed
-		}
-		if !d.paid() {
-			due = append(due, d)
+	for _, id := range ids {
+		if s := t.byID[id]; s != nil {
+			s.forgotten = true
 		}
 	}
-	return due
 }
 
-// remaining returns those debts that have still to be paid.
-func (t *truth) remaining(due []debt) []debt {
+// left notes the shifts whose intents stood when a worker died, and returns how many there are.
+func (t *truth) left(ids []int64) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var left []debt
-	for _, d := range due {
-		if d.shift.left {
-			d.version = min(d.version, d.shift.owed) // moved away before it was seen
-		}
-		if !d.paid() {
-			left = append(left, d)
+	for _, id := range ids {
+		if s := t.byID[id]; s != nil {
+			s.adrift = true
 		}
 	}
-	return left
-}
-
-// paid tells whether the topic's last record of the shift says what the API has said since that version.
-func (d debt) paid() bool {
-	s := d.shift
-	if d.version < 0 || s.last.version >= d.version {
-		return true
-	}
-	return s.last.version >= 0 && s.newest(s.versions[s.last.version].label) >= d.version
-}
-
-// newestOf returns what the API says of the shifts now.
-func (t *truth) newestOf(some []*shift) []debt {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	newest := make([]debt, len(some))
-	for i, s := range some {
-		newest[i] = debt{s, len(s.versions) - 1}
-	}
-	return newest
-}
-
-// unseen returns those of the versions that no intent is of, though the API still says them.
-func (t *truth) unseen(some []debt, intended map[int64]label) (unseen []debt) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, d := range some {
-		newest := d.shift.versions[len(d.shift.versions)-1].label
-		if d.version == len(d.shift.versions)-1 && intended[d.shift.base.ID] != newest && !d.shift.left {
-			unseen = append(unseen, d)
-		}
-	}
-	return unseen
+	return len(ids)
 }
 
 // lengthiest is how much of a history is told.
@@ -292,26 +334,22 @@ func (s *shift) history() string {
 			fmt.Fprintf(&b, " … and %d more", len(s.versions)-from-i)
 			break
 		}
-		fmt.Fprintf(&b, " %d@%s", v.label, time.UnixMilli(v.at).Format("15:04:05.000"))
+		at := "not yet"
+		if v.at != untold {
+			at = time.UnixMilli(v.at).Format("15:04:05.000")
+		}
+		fmt.Fprintf(&b, " %s@%s", v.label, at)
 	}
-	if s.left {
-		fmt.Fprintf(&b, ", and then moved it out of the window")
+	if s.veiled {
+		b.WriteString(", and does not answer for it by itself")
 	}
 	if s.last.version < 0 {
 		b.WriteString("; the topic has nothing")
 	} else {
 		fmt.Fprintf(&b, "; the topic ends on %s", s.last)
 	}
-	return b.String()
-}
-
-// tell tells the histories of some of those that are owed something.
-func (t *truth) tell(due []debt) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var told []string
-	for _, d := range due[:min(len(due), 5)] {
-		told = append(told, d.shift.history())
+	if s.kind().bad() {
+		fmt.Fprintf(&b, "; the newest dead letter is of version %s", s.lettered)
 	}
-	return strings.Join(told, "\n")
+	return b.String()
 }

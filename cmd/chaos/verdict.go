@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,13 +17,10 @@ import (
 type score struct {
 	strikes  []strike
 	kills    int
-	inFlight int // of the kills: how many met open intents
-	expired  int // remembered shifts that were dropped
+	inFlight int // of the kills: how many met a batch on its way to a broker
 	rests    int // at which topic and truth were compared
 
 	takeovers, stops []time.Duration
-
-	repeats, fair int // what was repeated in the topic, and how much of that was to be expected
 }
 
 // strike is one fault, and how it went.
@@ -33,7 +31,7 @@ type strike struct {
 }
 
 // print writes what the run came to.
-func (s *score) print(w io.Writer, took time.Duration, arrived arrivals, changed counts, heard troubles, broken error) {
+func (s *score) print(w io.Writer, took time.Duration, books *accounts, changed counts, heard troubles, broken error) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nfault\ttimes\trecovery: median\tlongest")
 	byName := map[string][]time.Duration{}
@@ -57,23 +55,38 @@ func (s *score) print(w io.Writer, took time.Duration, arrived arrivals, changed
 	default:
 		fmt.Fprint(table, "lost\t0\nout of order\t0\n")
 	}
+	arrived, fair, again := books.arrived(), books.fair(), books.judged()
 	for _, row := range []struct {
 		what string
 		is   string
 	}{
 		{"strikes", fmt.Sprintf("%d, topic and truth compared %d times at rest", len(s.strikes), s.rests)},
-		{"changes", fmt.Sprintf("%d, of which %d reverts; %d shifts added, %d moved out of the window", changed.changes, changed.reverts, changed.born, changed.moved)},
+		{"changes", fmt.Sprintf("%d, of which %d reverts", changed.changes, changed.reverts)},
+		{"shifts", fmt.Sprintf("%d born, %d moved away, %d unlisted, %d deleted, %d gone bad, %d back or mended", changed.born, changed.turned[away],
+			changed.turned[unlisted], changed.turned[gone], changed.turned[unreadable]+changed.turned[large], changed.turned[listed])},
 		{"records", fmt.Sprint(arrived.records)},
-		{"repeated", fmt.Sprintf("%d; %d would have been fair", s.repeats, s.fair)},
-		{"kills", fmt.Sprintf("%d, of which %d in flight", s.kills, s.inFlight)},
+		{"repeated", fmt.Sprintf("%d of %d allowed", again.repeated, fair)},
+		{"tombstones", fmt.Sprint(arrived.tombstones)},
+		{"dead letters", fmt.Sprintf("%d, of which %d came again", arrived.buried, again.lettersAgain)},
+		{"kills", fmt.Sprintf("%d, of which %d met a batch on its way", s.kills, s.inFlight)},
 		{"takeovers", spread(s.takeovers)},
 		{"stops", spread(s.stops)},
 		{"passes", fmt.Sprintf("%d, of which %d in trouble", heard.passes, heard.troubled)},
+		{"longest recovery", s.longest()},
 		{"peak memory", fmt.Sprintf("%.1f MB", float64(heard.peak)/1024)},
 	} {
 		fmt.Fprintf(table, "%s\t%s\n", row.what, row.is)
 	}
 	_ = table.Flush() // to a terminal, or to nobody
+}
+
+// longest names the fault with the longest recovery.
+func (s *score) longest() string {
+	if len(s.strikes) == 0 {
+		return "none"
+	}
+	k := slices.MaxFunc(s.strikes, func(a, b strike) int { return cmp.Compare(a.recovery, b.recovery) })
+	return seconds(k.recovery) + ", after: " + k.name
 }
 
 func spread(took []time.Duration) string {

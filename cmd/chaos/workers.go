@@ -24,9 +24,9 @@ type crew struct {
 	binary string
 	dir    string // of their logs
 	env    func(slot int) []string
-	least  func() int  // the fewest shifts that a whole answer can have had
-	fail   func(error) // is told of a broken promise
-	doubt  func()      // is told when a worker cannot know what became of what it had in flight
+	least  func() int    // the fewest shifts that a whole answer can have had
+	fail   func(error)   // is told of a broken promise
+	ended  func(*report) // is told of each pass that has ended
 
 	mu      sync.Mutex // guards what follows
 	slots   [slots]*worker
@@ -147,6 +147,16 @@ func (c *crew) heard() troubles {
 	return c.troubles
 }
 
+// pass waits until so many passes have ended.
+func (c *crew) pass(ctx context.Context, n int) error {
+	passes := c.heard().passes
+	err := until(ctx, recoverWithin, 50*time.Millisecond, func() bool { return c.heard().passes >= passes+n })
+	if errors.Is(err, errPatience) {
+		return violated("a worker hangs: not %d passes within %s", n, recoverWithin)
+	}
+	return err
+}
+
 // measure looks at how much memory the workers have needed.
 func (c *crew) measure() {
 	for _, w := range c.alive() {
@@ -164,10 +174,7 @@ func (c *crew) note(memory int64) {
 type line struct {
 	Msg    string `json:"msg"`
 	Result string `json:"result"`
-	Report struct {
-		Pass    string `json:"pass"`
-		Fetched int    `json:"fetched"`
-	} `json:"report"`
+	Report report `json:"report"`
 }
 
 // hear listens to one line of a worker.
@@ -184,12 +191,14 @@ func (c *crew) hear(w *worker, text []byte) {
 	switch l.Msg {
 	case "took the lease":
 		c.takeovers++
-		c.doubt()
 	case "pass failed", "pass done", "pass stopped":
 		c.passes++
+		if l.Report.Pass != "" {
+			l.Report.result = l.Result
+			c.ended(&l.Report)
+		}
 		if l.Result != "ok" {
 			c.troubled++
-			c.doubt()
 		} else if least := c.least(); l.Report.Fetched < least {
 			c.fail(violated("believed a broken answer: pass %s of process %d calls itself ok with %d shifts, and the API had %d at least",
 				l.Report.Pass, w.pid, l.Report.Fetched, least))

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -258,13 +260,16 @@ func (n *Broker) LastWords() string {
 	return string(bytes.Join(told[max(0, len(told)-15):], []byte("\n")))
 }
 
-// CreateTopic makes a topic of six partitions on all brokers, that takes records while two of them are in sync.
-func (b *Brokers) CreateTopic(ctx context.Context, topic string) error {
+// CreateTopic makes a topic of six partitions on all brokers, that takes records while two of them are in sync. Settings
+// are the topic's.
+func (b *Brokers) CreateTopic(ctx context.Context, topic string, settings map[string]string) error {
 	want := kmsg.NewCreateTopicsRequestTopic()
 	want.Topic, want.NumPartitions, want.ReplicationFactor = topic, partitions, replicas
-	least := kmsg.NewCreateTopicsRequestTopicConfig()
-	least.Name, least.Value = "min.insync.replicas", kmsg.StringPtr("2")
-	want.Configs = append(want.Configs, least)
+	for name, value := range withLeast(settings) {
+		setting := kmsg.NewCreateTopicsRequestTopicConfig()
+		setting.Name, setting.Value = name, kmsg.StringPtr(value)
+		want.Configs = append(want.Configs, setting)
+	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis, req.Topics = 30_000, append(req.Topics, want)
 	res, err := req.RequestWith(ctx, b.admin)
@@ -275,6 +280,37 @@ func (b *Brokers) CreateTopic(ctx context.Context, topic string) error {
 		return fmt.Errorf("create %s: %w", topic, err)
 	}
 	return b.InSync(ctx, topic, replicas)
+}
+
+func withLeast(settings map[string]string) map[string]string {
+	all := map[string]string{leastInSync: "2"}
+	maps.Copy(all, settings)
+	return all
+}
+
+// leastInSync is the topic's setting for how many replicas a record has to reach.
+const leastInSync = "min.insync.replicas"
+
+// Refuse makes a topic refuse all records, as it does when too few brokers are up, or take them again.
+func (b *Brokers) Refuse(ctx context.Context, topic string, refuse bool) error {
+	least := "2"
+	if refuse {
+		least = strconv.Itoa(replicas + 1)
+	}
+	set := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	set.Name, set.Value = leastInSync, &least
+	of := kmsg.NewIncrementalAlterConfigsRequestResource()
+	of.ResourceType, of.ResourceName, of.Configs = kmsg.ConfigResourceTypeTopic, topic, append(of.Configs, set)
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = append(req.Resources, of)
+	res, err := req.RequestWith(ctx, b.admin)
+	if err == nil {
+		err = kerr.ErrorForCode(res.Resources[0].ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("set %s of %s: %w", leastInSync, topic, err)
+	}
+	return nil
 }
 
 // InSync waits until each partition has so many replicas in sync, and a leader.
