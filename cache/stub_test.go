@@ -103,6 +103,7 @@ func TestWhatIsForgottenIsAbsent(t *testing.T) {
 			}
 			refresh(t, r, shiftsync.Seen{ID: 4, Fingerprint: version(4).Fingerprint, Raw: 99}) // nothing is known of it to refresh
 			s.age(t, "shifts", "4", 101*time.Hour)
+			s.sweptLongAgo(t)
 			if dropped := sweep(t, r, 100*time.Hour); dropped != 1 {
 				t.Errorf("%s: the sweep dropped %d, want the one that was not seen for long", claim, dropped)
 			}

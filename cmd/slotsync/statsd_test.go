@@ -76,6 +76,7 @@ func recorded(t *testing.T) []string {
 		w.API.Put(shift, wiwtest.Shape2025)
 		break
 	}
+	due(w)
 	w.API.PutJSON(5, now, now.Add(time.Hour), `{"id":5,"end_time":"Mon, 01 Oct 2018 15:27:30 +0100"}`)
 	pass(0, env{})
 	pass(1, env{"WIW_KEY": "another"})
