@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ import (
 // DeadLetters writes to a topic of its own what could not be published. It has no producer id, so it is not fenced, and
 // a letter whose answer gets lost comes twice: for people to look at, once too often is better than never.
 type DeadLetters struct {
-	kafka    *Kafka // of that topic; it never begins an epoch
+	kafka    *Kafka // of that topic; it never begins an epoch, and its transactional id is not used
 	meantFor string // the topic that the letters did not get into
 }
 
@@ -50,7 +49,7 @@ const (
 // the brokers yet.
 func NewDeadLetters(k *Kafka, topic string) (*DeadLetters, error) {
 	o := k.options
-	o.Partition, o.TransactionalID = shiftsync.Optional[int]{}, ""
+	o.Partition = shiftsync.Optional[int]{}
 	o.Limit = min(o.Limit, lettersLimit)
 	own, err := NewKafka(k.brokers, topic, o)
 	if err != nil {
@@ -158,9 +157,7 @@ type letter struct {
 }
 
 func (d *DeadLetters) letter(index int, from *shiftsync.DeadLetter) *letter {
-	l := &letter{index: index, shift: from.ID, full: len(from.Body)}
-	// In memory of its own: an attempt that was given up may still be reading when Bury has returned.
-	l.key, l.value = bytes.Clone(from.Key), bytes.Clone(from.Body)
+	l := &letter{index: index, shift: from.ID, key: from.Key, value: from.Body, full: len(from.Body)}
 	content, id := typeJSON, ""
 	if from.Stage == shiftsync.StagePublish {
 		content = typeAvro

@@ -277,6 +277,9 @@ func TestManyLettersComeAll(t *testing.T) {
 				if produce.Acks != -1 {
 					t.Errorf("asked for %d acknowledgements, want those of all replicas", produce.Acks)
 				}
+				if produce.TransactionID != nil {
+					t.Errorf("letters are sent under the transactional id %q, and would displace who writes shifts", *produce.TransactionID)
+				}
 				return nil, nil, false
 			})
 		}
@@ -302,6 +305,29 @@ func TestManyLettersComeAll(t *testing.T) {
 			t.Errorf("sent a batch of %d bytes", largest.Load())
 		}
 	})
+}
+
+func TestABatchOfLettersIsNoLargerThanTheTopicTakes(t *testing.T) {
+	t.Parallel()
+	const limit = 4000
+	c := startKafka(t, publishtest.KafkaOptions{})
+	dead := withLetters(t, c, 1, map[string]string{"max.message.bytes": strconv.Itoa(limit)})
+	var largest, least atomic.Int64
+	least.Store(limit)
+	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		size := int64(len(req.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records))
+		largest.Store(max(largest.Load(), size))
+		least.Store(min(least.Load(), size))
+		return nil, nil, false
+	})
+	mustBury(t, newDeadLetters(t, c, fenced), letters(slices.Repeat([]string{strings.Repeat("x", 900)}, 9)...))
+	if largest.Load() > limit || least.Load() < 2*900 {
+		t.Errorf("sent batches of %d to %d bytes, where %d fit", least.Load(), largest.Load(), limit)
+	}
+	if got := len(read(t, dead)); got != 9 {
+		t.Errorf("got %d letters", got)
+	}
 }
 
 func TestPastItsHoldNoLetterIsSent(t *testing.T) {

@@ -82,7 +82,8 @@ type Publisher interface {
 type DeadLetters interface {
 	// Bury hands letters over and says of each whether it is acknowledged; one that is not may be there all the same.
 	// Buried is valid, one for each letter, even when err is not nil; err tells why some are not. Bury takes bounded
-	// time, and past the end of hold sends nothing.
+	// time, and past the end of hold sends nothing. What it gave up it may still be reading when it has returned, so
+	// what the letters hold must not be changed after that.
 	Bury(ctx context.Context, hold Hold, letters []DeadLetter) (buried []bool, err error)
 }
 
@@ -93,7 +94,7 @@ type DeadLetter struct {
 	Stage  Stage
 	Reason string    // without the content
 	Key    []byte    // of the record; nil if it never was one
-	Body   []byte    // the shift's JSON as it came or, at StagePublish, the value of the record; valid during the call
+	Body   []byte    // the shift's JSON as it came or, at StagePublish, the value of the record
 	Pass   string    // id of the pass that set the shift aside
 	Time   time.Time // when that was, in whole seconds
 }
@@ -205,7 +206,7 @@ type Settled struct {
 	Partition int         // if acknowledged
 	Offset    int64       // if acknowledged
 	Aside     string      // why it is set aside; empty: it was acknowledged
-	Letter    *DeadLetter // of what is set aside; nil: nobody wants one
+	Letter    *DeadLetter // of what is set aside, valid during the call; nil: nobody wants one
 }
 
 // Memory is what is remembered of the shifts: for each, the version that the broker acknowledged last.

@@ -139,7 +139,7 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 	)
 	r.census, err = w.Store.Absent(ctx, window, r.has, func(a Absent) {
 		if a.Ended {
-			if a.Due && w.Deletes == DeletesTombstone && len(r.ended) < budget {
+			if a.Due && w.Deletes == DeletesTombstone && len(r.ended) < budget && !among(r.ended, a.ID) {
 				r.ended = append(r.ended, a)
 			}
 			return
@@ -176,9 +176,14 @@ func (r *roll) has(id int64) bool {
 	return seen
 }
 
+// among tells whether a shift is one of them. The store may tell of one twice.
+func among(some []Absent, id int64) bool {
+	return slices.ContainsFunc(some, func(a Absent) bool { return a.ID == id })
+}
+
 // pick keeps a among those to ask for, if there is room or one that was asked for more often.
 func (r *roll) pick(a Absent, budget int) {
-	if slices.ContainsFunc(r.asking, func(b Absent) bool { return b.ID == a.ID }) {
+	if among(r.asking, a.ID) {
 		return
 	}
 	if len(r.asking) < budget {

@@ -182,6 +182,91 @@ func TestWhatIsUnclearIsAskedLessAndLess(t *testing.T) {
 	}
 }
 
+func TestAfterDaysOneIsAskedForOnceADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 20)
+		w.set(map[int64]string{3: gone})
+		w.hidden[3] = true
+		var at []time.Time
+		for range 24 * 20 {
+			if _, asked := askedFor(t, w); len(asked) > 0 {
+				at = append(at, time.Now())
+			}
+			<-time.After(time.Hour)
+		}
+		for i := range at[max(0, len(at)-10):] {
+			if i == 0 {
+				continue
+			}
+			tail := at[len(at)-10:]
+			if between := tail[i].Sub(tail[i-1]); between < 24*time.Hour || between > 25*time.Hour+time.Minute {
+				t.Errorf("asked for after %s", between)
+			}
+		}
+		if len(at) < 20 {
+			t.Errorf("in 20 days it was asked for %d times", len(at))
+		}
+	})
+}
+
+func TestAReportNamesTenThatAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 100)
+		w.want(91, 92, 93, 94, 95, 96)
+		for _, id := range append(from(1, 9), from(91, 96)...) {
+			w.set(map[int64]string{id: gone})
+		}
+		rep := mustOnce(t, w)
+		if rep.Gone != 15 || len(rep.GoneIDs) != 10 {
+			t.Errorf("of %d that are gone it names %v", rep.Gone, rep.GoneIDs)
+		}
+	})
+}
+
+// twofold tells of each absent shift twice, as a scan may while the server makes room.
+type twofold struct{ shiftsync.Store }
+
+func (s twofold) Absent(ctx context.Context, w shiftsync.Window, seen func(int64) bool, tell func(shiftsync.Absent)) (shiftsync.Census, error) {
+	return s.Store.Absent(ctx, w, seen, func(a shiftsync.Absent) {
+		tell(a)
+		tell(a)
+	})
+}
+
+func TestWhoIsToldTwiceIsAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 50)
+		w.set(map[int64]string{3: gone, 4: gone, 5: gone, 6: gone})
+		mustOnce(t, w)
+		w.cut(3, 2)
+		w.set(map[int64]string{8: gone, 9: gone})
+		aMinute()
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		worker.Store = twofold{worker.Store}
+		rep, err := worker.RunOnce(t.Context())
+		slices.Sort(i.asked)
+		if err != nil || !slices.Equal(i.asked, []int64{3, 4, 5, 6, 8, 9}) || rep.Gone != 6 {
+			t.Errorf("asked for %v, %+v, %v", i.asked, rep.Tally, err)
+		}
+	})
+}
+
+func TestWhatHasEndedLiesElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 40)
+		w.take(over, 3)
+		w.take(moved, 4)
+		w.take("unlisted", 5)
+		mustOnce(t, w)
+		for id, want := range map[int64]shiftsync.Absence{3: shiftsync.Elsewhere, 4: shiftsync.Elsewhere, 5: shiftsync.Unlisted} {
+			if got := w.missing[id].Last; got != want {
+				t.Errorf("shift %d: noted as %d, want %d", id, got, want)
+			}
+		}
+	})
+}
+
 func TestAShiftThatIsSeenAgainIsNotMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := looking(t, shiftsync.DeletesTombstone, 20)
@@ -738,6 +823,23 @@ func TestAVersionThatIsOlderThanTheKnownOneWaitsForAPass(t *testing.T) {
 		mustOnce(t, w)
 		if got := w.history(3); !slices.Equal(got, []string{"A@50"}) {
 			t.Errorf("shift 3 has the records %v", got)
+		}
+	})
+}
+
+// What is remembered has whole seconds, so that two changes within one cannot be told apart.
+func TestOfTwoChangesInASecondNoneIsOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(map[int64]string{1: "A@50.9", 2: "A@50.9"})
+		mustOnce(t, w)
+		w.set(map[int64]string{1: "B@50.1"})
+		if rep := mustOnce(t, w); rep.HeldBack != 0 || w.last(1) != "B@50.1" {
+			t.Errorf("%+v, shift 1 ends on %q", rep.Tally, w.last(1))
+		}
+		w.set(map[int64]string{2: "B@49.9"})
+		if rep, _, _ := once(t, w); rep.HeldBack != 1 {
+			t.Errorf("a second before: %+v", rep.Tally)
 		}
 	})
 }

@@ -199,6 +199,9 @@ func (w *world) set(contents map[int64]string) {
 // moved begins the content of a shift that lies a year ahead.
 const moved = "moved"
 
+// over begins the content of a shift that has ended before the window.
+const over = "over"
+
 // foreign is the content of a shift of another account.
 const foreign = "foreign"
 
@@ -486,12 +489,15 @@ func (i *incarnation) Parse(raw []byte, into *shiftsync.Shift) error {
 	if strings.HasPrefix(s.Content, moved) {
 		into.StartTime, into.EndTime = into.StartTime.AddDate(1, 0, 0), into.EndTime.AddDate(1, 0, 0)
 	}
+	if strings.HasPrefix(s.Content, over) {
+		into.EndTime = into.StartTime.Add(time.Hour)
+	}
 	if _, after, told := strings.Cut(s.Content, "@"); told { // B@5 was last changed in second 5
-		n, err := strconv.Atoi(after)
+		n, err := strconv.ParseFloat(after, 64)
 		if err != nil {
 			return err
 		}
-		into.UpdatedAt = time.Unix(int64(n), 0)
+		into.UpdatedAt = time.UnixMilli(int64(n * 1000))
 	}
 	if s.Content == foreign {
 		into.AccountID = 78

@@ -112,7 +112,7 @@ type config struct {
 		Pending     int           `name:"pending-limit" vars:"PENDING_LIMIT" default:"100000" min:"1" max:"100000000" help:"Most shifts to collect while Kafka is away."`
 		Republish   int           `name:"republish-rate" vars:"REPUBLISH_RATE" default:"1000" min:"1" max:"1000000" help:"Shifts a second to publish when only the schema changed."`
 		BadShare    float64       `name:"bad-share" vars:"BAD_SHARE" default:"0.1" min:"0" max:"1" help:"Share of bad records above which a pass fails."`
-		GoneShare   float64       `name:"gone-share" vars:"GONE_SHARE" default:"0.2" min:"0" max:"1" help:"Share of missing shifts, of those that should be in the window, above which none is taken for deleted; 1: no guard."`
+		GoneShare   float64       `name:"gone-share" vars:"GONE_SHARE" default:"0.2" min:"0" max:"1" help:"Share of missing shifts, of those that should be in the window, above which none is taken for deleted, and the share that may get a tombstone within an hour. A single one always may, unless the answer is empty; 1: no guard."`
 		StopTimeout time.Duration `name:"stop-timeout" vars:"STOP_TIMEOUT" default:"30s" min:"6s" max:"1h" help:"Longest time that a stop may take, at least 6s."`
 	} `embed:"" group:"Limits"`
 
