@@ -391,6 +391,7 @@ func TestWhatALaterReleaseLeftIsNotRememberedAndDoesNoHarm(t *testing.T) {
 		intend(t, r, intent(2, 2, 2))
 		claim(t, r, shiftsync.Term{Owner: worker.Token, Claim: "claim-2"})
 		claim(t, r, term)
+		s.sweptLongAgo(t)
 		if dropped := sweep(t, r, 100*time.Hour); dropped != 2 { // 2 was forgotten by the claim
 			t.Errorf("the sweep dropped %d, want 2", dropped)
 		}
