@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,41 @@ func TestASessionIsCountedFromWhenItWasAskedFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A worker has some connections, each of which logs in.
+func TestLoginsThatAreRefusedTogetherAreHeldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := &pipedBroker{login: func(sent []byte) *saslauthenticate.Response {
+			<-time.After(2 * time.Second)
+			return lockOut(sent)
+		}}
+		login := annsLogin(t, "PLAIN", always("shout"))
+		logIn := func() {
+			conn, _ := b.dial(t.Context(), "tcp", "kafka:9092")
+			defer conn.Close()
+			_, err := publish.SessionOf(t.Context(), login, conn)
+			wantSaid(t, err, "refused the login with PLAIN")
+		}
+		var some sync.WaitGroup
+		for range 3 {
+			some.Go(logIn)
+		}
+		some.Wait()
+		if n := b.tried(); n != 3 {
+			t.Fatalf("shown %d times, want 3 at the same time", n)
+		}
+		logIn()
+		if n := b.tried(); n != 0 {
+			t.Errorf("shown %d times right after it was refused, want never", n)
+		}
+		<-time.After(31 * time.Second)
+		logIn()
+		if n := b.tried(); n != 1 {
+			t.Errorf("shown %d times half a minute later, want once", n)
+		}
+	})
 }
 
 // Whoever waits for an answer over a connection that was to be replaced keeps it for so long.
