@@ -248,7 +248,8 @@ func (k *Kafka) metadata(ctx context.Context) (*kafka.MetadataResponse, error) {
 func (k *Kafka) adviseBrokers(err error) error {
 	var code kafka.Error
 	var login *loginError
-	if errors.As(err, &code) || errors.As(err, &login) || mustBeMended(err) || errors.Is(err, context.Canceled) {
+	if errors.As(err, &code) || errors.As(err, &login) || mustBeMended(err) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, errWantsTLS) || errors.Is(err, errWantsLogin) { // which say what to look at
 		return err
 	}
 	if told := k.dialer.noLogin(k.brokers); told != nil {

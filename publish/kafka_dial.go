@@ -247,8 +247,10 @@ type openConn struct {
 }
 
 var (
-	errHTTP = errors.New("it answers in HTTP: this is no Kafka broker; is KAFKA_BROKERS right?")
-	errTLS  = errors.New("it answers in TLS: set KAFKA_TLS=true, or give the port of a listener without TLS in KAFKA_BROKERS")
+	errHTTP       = errors.New("it answers in HTTP: this is no Kafka broker; is KAFKA_BROKERS right?")
+	errTLS        = errors.New("it answers in TLS: set KAFKA_TLS=true, or give the port of a listener without TLS in KAFKA_BROKERS")
+	errWantsTLS   = errors.New("the broker closed the connection at the first question, as one does that expects TLS: is KAFKA_TLS right?")
+	errWantsLogin = errors.New("the broker closed the connection, as one does that expects a login: is KAFKA_SASL_MECHANISM right?")
 	// The library takes any four bytes for a length, and makes room for what it then takes for a list. A negative one ends
 	// the program.
 	errNoFrame = errors.New("it does not answer as a Kafka broker does: is KAFKA_BROKERS right?")
@@ -285,9 +287,9 @@ func (c *openConn) hungUp() error {
 	_, secured := c.Conn.(interface{ ConnectionState() tls.ConnectionState })
 	switch {
 	case c.asked == 1 && !secured:
-		return errors.New("the broker closed the connection at the first question, as one does that expects TLS: is KAFKA_TLS right?")
+		return errWantsTLS
 	case c.asked == 2 && c.dialer.login == nil:
-		return errors.New("the broker closed the connection, as one does that expects a login: is KAFKA_SASL_MECHANISM right?")
+		return errWantsLogin
 	}
 	return io.EOF
 }

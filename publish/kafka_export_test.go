@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"net"
 	"time"
 )
 
@@ -18,4 +19,10 @@ func TokenOf(ctx context.Context, l *Login, host string) (string, error) {
 		return "", err
 	}
 	return mechanism.(bearer).token, nil
+}
+
+// SessionOf logs in over a connection, and is open to tests because what is counted of a session is too little to be seen
+// from outside.
+func SessionOf(ctx context.Context, l *Login, conn net.Conn) (time.Duration, error) {
+	return l.in(ctx, ctx, conn, "slotsync", "kafka:9092")
 }

@@ -18,7 +18,7 @@ import (
 // pipedBroker is a broker at the other end of pipes, over which the time of a test can pass. It lets in whom it knows,
 // and tells its cluster's id.
 type pipedBroker struct {
-	// login answers what is sent to log in; nil: nothing is answered any more.
+	// login answers what is sent to log in; nil: nothing is answered any more; hangUp: it hangs up.
 	login func(sent []byte) *saslauthenticate.Response
 
 	mu     sync.Mutex // guards what follows
@@ -26,6 +26,8 @@ type pipedBroker struct {
 	dialed []string   // addresses
 	open   int        // connections
 }
+
+var hangUp = &saslauthenticate.Response{}
 
 func (b *pipedBroker) dial(_ context.Context, _, address string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
@@ -50,6 +52,9 @@ func (b *pipedBroker) serve(c net.Conn) {
 			return
 		}
 		res := b.answer(req)
+		if res == hangUp {
+			return
+		}
 		if res == nil {
 			_, _ = c.Read(make([]byte, 1)) // to the end
 			return

@@ -301,18 +301,18 @@ func (i *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"error":"invalid_client"}`)
 	default:
 		audience := cmp.Or(r.FormValue("audience"), "kafka")
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": i.token(audience), "token_type": "Bearer", "expires_in": 300})
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": i.token(audience, 5*time.Minute), "token_type": "Bearer", "expires_in": 300})
 	}
 }
 
-func (i *idp) token(audience string) string {
+func (i *idp) token(audience string, lasts time.Duration) string {
 	part := func(v map[string]any) string {
 		text, _ := json.Marshal(v) // of texts and numbers
 		return coded(text)
 	}
 	now := time.Now()
 	text := part(map[string]any{"alg": "RS256", "kid": "one", "typ": "JWT"}) + "." + part(map[string]any{
-		"iss": i.URL, "aud": audience, "sub": "robot", "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+		"iss": i.URL, "aud": audience, "sub": "robot", "iat": now.Unix(), "exp": now.Add(lasts).Unix(),
 	})
 	hash := sha256.Sum256([]byte(text))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, hash[:])

@@ -17,7 +17,8 @@ func (c *config) kafkaTLS() tlsFiles {
 	k := &c.Kafka
 	return tlsFiles{
 		caSetting: "KAFKA_TLS_CA", certSetting: "KAFKA_TLS_CERT", ca: k.TLSCA, cert: k.TLSCert, key: k.TLSKey, serverName: k.TLSServerName,
-		noTLS: " (KAFKA_TLS, KAFKA_BROKERS)", named: " (KAFKA_BROKERS, and what the brokers advertise, or KAFKA_TLS_SERVER_NAME)",
+		noTLS: ": unset KAFKA_TLS, or give the port of a listener with TLS in KAFKA_BROKERS",
+		named: " (KAFKA_BROKERS, and what the brokers advertise), or set KAFKA_TLS_SERVER_NAME",
 	}
 }
 
@@ -48,7 +49,7 @@ func (c *config) tokenClient() *http.Client {
 }
 
 func (c *config) tokenTLS() tlsFiles {
-	const where = " (KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL)"
+	const where = ": is KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL right?"
 	return tlsFiles{caSetting: "KAFKA_SASL_OAUTHBEARER_TLS_CA", ca: c.Kafka.TokenCA, noTLS: where, named: where}
 }
 

@@ -171,7 +171,7 @@ func (f tlsFiles) dial(ctx context.Context, network, address string) (net.Conn, 
 		}
 		return nil, fmt.Errorf("tls with %s: %w", address, f.explain(err))
 	}
-	return &explained{conn, f}, nil
+	return &explained{conn, f, address}, nil
 }
 
 // checkTLS notes what is wrong with the three settings that f is made of.

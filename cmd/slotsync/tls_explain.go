@@ -16,7 +16,8 @@ import (
 // first answer.
 type explained struct {
 	*tls.Conn
-	files tlsFiles
+	files   tlsFiles
+	address string // host:port of the server
 }
 
 func (e *explained) Read(p []byte) (int, error) {
@@ -42,7 +43,7 @@ func (e *explained) Write(p []byte) (int, error) {
 // takes one wrapping off each error of a new connection.
 func (e *explained) inWords(err error) error {
 	if told := e.files.explainAlert(err); told != err {
-		return errors.Join(told)
+		return errors.Join(fmt.Errorf("tls with %s: %w", e.address, told))
 	}
 	return err
 }
@@ -104,18 +105,26 @@ func (f tlsFiles) explainAlert(err error) error {
 	required := strings.Contains(text, "certificate required")
 	switch {
 	case f.cert.given() && required:
-		return fmt.Errorf("the server does not accept the certificate in %s: no authority that it names has signed it: %w", cert, err)
+		return fmt.Errorf("the server does not accept the certificate in %s: no authority that it names has signed it, give one of theirs: %w", cert, err)
 	case required, !f.cert.given() && (strings.Contains(text, "bad certificate") || strings.Contains(text, "handshake failure")):
 		if cert == "" {
 			return fmt.Errorf("the server wants a certificate of its clients, and slotsync has none for it: let it do without one: %w", err)
 		}
-		return fmt.Errorf("the server wants a certificate of its clients: set %s: %w", cert, err)
+		return fmt.Errorf("the server wants a certificate of its clients: set %s, and its key: %w", cert, err)
 	case f.cert.given() && strings.Contains(text, "expired certificate"):
-		return fmt.Errorf("the server says that the certificate in %s has expired: %w", cert, err)
+		return fmt.Errorf("the server says that the certificate in %s has expired: renew it, if its clock is right: %w", cert, err)
 	case f.cert.given() && (strings.Contains(text, "certificate") || strings.Contains(text, "handshake failure")):
-		return fmt.Errorf("the server does not accept the certificate in %s: %w", cert, err)
+		return fmt.Errorf("the server does not accept the certificate in %s%s: %w", cert, f.suspicion(), err)
 	case strings.Contains(text, "protocol version"):
 		return fmt.Errorf("the server has no TLS 1.2 or newer: %w", err)
 	}
 	return err
+}
+
+// suspicion says what may be wrong with our certificate, and what to do. Not every server tells.
+func (f tlsFiles) suspicion() string {
+	if pair, err := f.pair(); err == nil && time.Now().After(pair.Leaf.NotAfter) {
+		return ", which has expired, on " + pair.Leaf.NotAfter.UTC().Format(time.RFC3339) + ": renew it"
+	}
+	return ": let the server trust the authority that has signed it, or give another one"
 }
