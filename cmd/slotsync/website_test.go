@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +216,31 @@ func TestPassesAreToldTheNewestFirstAndNotForEver(t *testing.T) {
 	}
 	if strings.ContainsRune(p.Reason, '\uFFFD') {
 		t.Error("a letter is cut in two")
+	}
+}
+
+// A pass that could not read says nothing of the window, and one that did tells all that the log does.
+func TestThePageTellsOfAPassWhatTheLogDoes(t *testing.T) {
+	w := watch(t, false, nil)
+	rep := report(shiftsync.Tally{})
+	for v, i := reflect.ValueOf(&rep.Tally).Elem(), 0; i < v.NumField(); i++ {
+		v.Field(i).SetInt(int64(100 + i))
+	}
+	rep.Pending, rep.Missing, rep.Swept = 201, 202, 203
+	w.Took(0)
+	w.Done(rep, nil)
+	w.Done(report(shiftsync.Tally{}), errRedis)
+	passes := asJSON[struct{ Passes []endedPass }](t, w.visit(t, "/api/passes")).Passes
+	if got, want := fmt.Sprint(passes[1].figures()), fmt.Sprint(figures(rep)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	page := w.visit(t, "/").Body.String()
+	for _, part := range []string{
+		fmt.Sprintf("Shifts in the window</dt><dd>%d<", rep.Fetched), "Pending</dt><dd>0<", fmt.Sprintf("<small>%d wait for their dead letter", rep.Unburied),
+	} {
+		if !strings.Contains(page, part) {
+			t.Errorf("%q is not on the page:\n%s", part, page)
+		}
 	}
 }
 
