@@ -269,6 +269,16 @@ func TestEveryMonitorIsAnAlertAndIsExplained(t *testing.T) {
 	}
 	for _, m := range monitors(t) {
 		watched = append(watched, m.Title)
+		if m.Definition.Type == "service check" {
+			continue
+		}
+		_, section, _ := strings.Cut(string(text), "\n## "+m.Title+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, p := range points(t, m.Definition.Query) {
+			if !strings.Contains(section, "`"+p.metric+"`") || !strings.Contains(section, "\n- ") {
+				t.Errorf("docs/operations.md does not say of %q that it is about %s, or what to do", m.Title, p.metric)
+			}
+		}
 	}
 	for _, a := range alerts(t) {
 		alerted = append(alerted, a.summary)
