@@ -98,6 +98,11 @@ func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+func (b *browser) open(t *testing.T, address string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate(address))
+}
+
 // eval returns what an expression gives in the page.
 func eval[T any](t *testing.T, b *browser, expression string) T {
 	t.Helper()

@@ -82,7 +82,9 @@ type widget struct {
 		Title, Type, Check, Content string
 		Widgets                     []widget
 		Requests                    []struct {
-			Queries []struct{ Query string }
+			Queries     []struct{ Query string }
+			Formulas    []struct{ Formula, Alias string }
+			DisplayType string `json:"display_type"`
 		}
 	}
 }
@@ -307,12 +309,13 @@ type panel struct {
 	FieldConfig struct {
 		Defaults struct {
 			Unit       string
+			Custom     struct{ DrawStyle string }
 			Thresholds struct {
 				Steps []struct{ Value *float64 }
 			}
 		}
 	}
-	Targets []struct{ Expr string }
+	Targets []struct{ Expr, LegendFormat string }
 }
 
 func panels(t *testing.T) []panel {
