@@ -232,6 +232,7 @@ func TestThePageFollowsAnOutage(t *testing.T) {
 		t.Errorf("those who do not see the page are told %q", said)
 	}
 	b.readable(t, "not in step")
+	b.picture(t, "a real outage", 360, 1280)
 	before := eval[string](t, b, `document.querySelector("#figures time[data-age]").textContent`)
 	b.until(t, fmt.Sprintf(`document.querySelector("#figures time[data-age]").textContent !== %q`, before))
 

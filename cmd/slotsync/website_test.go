@@ -43,6 +43,7 @@ func asJSON[T any](t *testing.T, rec *httptest.ResponseRecorder) (answer T) {
 var errKafka = met(causeKafka, errors.New("kafka: topic shifts: no broker"))
 
 func TestHowThingsStandIsOneLine(t *testing.T) {
+	t.Parallel()
 	ok := report(shiftsync.Tally{Fetched: 7, Unchanged: 7})
 	pending := ok
 	pending.Pending = 1204
@@ -296,6 +297,7 @@ func TestACauseIsOneWord(t *testing.T) {
 
 // Whoever comes from a monitor finds in the log and on the page what the monitor says.
 func TestPageHealthLogAndMetricsSayTheSame(t *testing.T) {
+	t.Parallel()
 	for want, err := range troubles() {
 		w := watch(t, false, env{"LOG_FORMAT": "json"})
 		rep := report(shiftsync.Tally{})
@@ -429,6 +431,7 @@ func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base s
 }
 
 func TestAShiftIsLookedUpByItsID(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 20, Partitions: 1})
 	w.API.PutJSON(7, time.Now(), time.Now().Add(time.Hour), `{"id":7,"notes":"Mrs Miller is ill"}`)
 	var id int64
@@ -489,6 +492,7 @@ func TestAShiftCannotBeLookedUpBeforeTheDestinationIsKnown(t *testing.T) {
 }
 
 func TestTheDependenciesAreKnownByTheirFate(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 5, Partitions: 1})
 	worker, _, ask := loopAt(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "0"})
 	worker.until(t, good, 2)
