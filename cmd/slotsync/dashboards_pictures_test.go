@@ -315,6 +315,7 @@ func TestPicturesOfTheDashboards(t *testing.T) {
 	}))
 	p := askPrometheus(t, map[string]string{"sent": server.page, "served": page})
 	worker.until(t, good, 1)
+	var b *browser
 	from := time.Now().Truncate(time.Second)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -322,6 +323,8 @@ func TestPicturesOfTheDashboards(t *testing.T) {
 		<-tick.C
 		now := time.Now()
 		switch second {
+		case 4: // somebody looks at the page all the time
+			b = browse(t, "http://"+page)
 		case 12: // bad shifts, and a date in an unknown form
 			for id := range int64(6) {
 				w.API.PutJSON(id+1, now, now.Add(time.Hour), fmt.Sprintf(`{"id":%d,"end_time":"soon"}`, id+1))
@@ -331,7 +334,9 @@ func TestPicturesOfTheDashboards(t *testing.T) {
 			w.API.Fail(4, wiwtest.Status(http.StatusBadGateway, `{}`))
 		case 36: // an outage
 			away.Store(true)
-		case 60:
+		case 58:
+			b.shot(t, "page", 1100, 760)
+			b.shot(t, "page-phone", 360, 780)
 			away.Store(false)
 		case 70: // one is deleted
 			for id := range truth(w) {
@@ -372,7 +377,7 @@ func TestPicturesOfTheDashboards(t *testing.T) {
 		fmt.Fprint(w, sheets[r.URL.Path])
 	}))
 	t.Cleanup(site.Close)
-	b := browse(t, site.URL+"/datadog")
+	b.open(t, site.URL+"/datadog")
 	b.picture(t, "datadog", 1280)
 	b.open(t, site.URL+"/grafana")
 	b.picture(t, "grafana", 1280)

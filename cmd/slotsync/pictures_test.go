@@ -46,6 +46,19 @@ func (b *browser) picture(t *testing.T, name string, widths ...int64) {
 	}
 }
 
+// shot writes what a screen of that size shows, in the light theme.
+func (b *browser) shot(t *testing.T, name string, width, height int64) {
+	t.Helper()
+	b.do(t, chromedp.EmulateViewport(width, height))
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(os.Getenv("SLOTSYNC_PICTURES"), name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // pasts gives the page passes to show: some busy ones among quiet ones.
 func pasts(w watched, n int) {
 	for i := range n {
