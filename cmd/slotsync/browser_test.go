@@ -98,6 +98,11 @@ func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+func (b *browser) open(t *testing.T, address string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate(address))
+}
+
 // eval returns what an expression gives in the page.
 func eval[T any](t *testing.T, b *browser, expression string) T {
 	t.Helper()
@@ -227,6 +232,7 @@ func TestThePageFollowsAnOutage(t *testing.T) {
 		t.Errorf("those who do not see the page are told %q", said)
 	}
 	b.readable(t, "not in step")
+	b.picture(t, "a real outage", 360, 1280)
 	before := eval[string](t, b, `document.querySelector("#figures time[data-age]").textContent`)
 	b.until(t, fmt.Sprintf(`document.querySelector("#figures time[data-age]").textContent !== %q`, before))
 

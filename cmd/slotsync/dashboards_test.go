@@ -82,7 +82,9 @@ type widget struct {
 		Title, Type, Check, Content string
 		Widgets                     []widget
 		Requests                    []struct {
-			Queries []struct{ Query string }
+			Queries     []struct{ Query string }
+			Formulas    []struct{ Formula, Alias string }
+			DisplayType string `json:"display_type"`
 		}
 	}
 }
@@ -269,6 +271,16 @@ func TestEveryMonitorIsAnAlertAndIsExplained(t *testing.T) {
 	}
 	for _, m := range monitors(t) {
 		watched = append(watched, m.Title)
+		if m.Definition.Type == "service check" {
+			continue
+		}
+		_, section, _ := strings.Cut(string(text), "\n## "+m.Title+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, p := range points(t, m.Definition.Query) {
+			if !strings.Contains(section, "`"+p.metric+"`") || !strings.Contains(section, "\n- ") {
+				t.Errorf("docs/operations.md does not say of %q that it is about %s, or what to do", m.Title, p.metric)
+			}
+		}
 	}
 	for _, a := range alerts(t) {
 		alerted = append(alerted, a.summary)
@@ -297,12 +309,13 @@ type panel struct {
 	FieldConfig struct {
 		Defaults struct {
 			Unit       string
+			Custom     struct{ DrawStyle string }
 			Thresholds struct {
 				Steps []struct{ Value *float64 }
 			}
 		}
 	}
-	Targets []struct{ Expr string }
+	Targets []struct{ Expr, LegendFormat string }
 }
 
 func panels(t *testing.T) []panel {

@@ -49,7 +49,7 @@ func serveDogStatsD(t *testing.T) *dogStatsDServer {
 	}
 	registry, events := prometheus.NewRegistry(), make(chan event.Events, 1000)
 	mapping := &statsdtypes.MetricMapper{Registerer: prometheus.NewRegistry(), Logger: quiet()}
-	if err := mapping.InitFromYAMLString(""); err != nil {
+	if err := mapping.InitFromYAMLString("defaults: {summary_options: {max_age: 4s, age_buckets: 2}}"); err != nil {
 		t.Fatal(err)
 	}
 	parser := line.NewParser()

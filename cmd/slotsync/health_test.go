@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,8 +145,9 @@ func TestReachable(t *testing.T) {
 }
 
 func TestAProbeAsksTheRunningWorker(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 5, Partitions: 2})
-	settings := env{"HTTP_ADDR": freeAddr(t), "SYNC_SLEEP_PERIOD_SECONDS": "0"}
+	settings := env{"HTTP_ADDR": "127.0.0.1:1", "SYNC_SLEEP_PERIOD_SECONDS": "0"} // where nobody listens
 	probe := func(args ...string) (out, log string, code int) {
 		return call(t, w, settings, append([]string{"health"}, args...)...)
 	}
@@ -153,7 +155,8 @@ func TestAProbeAsksTheRunningWorker(t *testing.T) {
 		t.Errorf("nobody listens: got exit %d, %s", code, log)
 	}
 
-	worker := loop(t, in(w, settings))
+	worker, addr := loopHTTP(t, in(w, settings))
+	settings["HTTP_ADDR"] = addr
 	worker.until(t, good, 1)
 	for _, args := range [][]string{nil, {"--ready"}} {
 		out, log, code := probe(args...)
@@ -212,6 +215,7 @@ func TestAProbeThatCannotAsk(t *testing.T) {
 }
 
 func TestOncePassesServeNoHealth(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 5, Partitions: 1})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -223,13 +227,25 @@ func TestOncePassesServeNoHealth(t *testing.T) {
 	}
 }
 
-func TestTheServerEndsWhileAnAnswerIsUnderWay(t *testing.T) {
-	began, release := make(chan struct{}), make(chan struct{})
-	addr := freeAddr(t)
-	s, err := serve(addr, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(began); <-release }), slog.New(slog.DiscardHandler))
+// serving serves on a port that is free, and returns where.
+func serving(t *testing.T, handler http.Handler) (s *server, addr string) {
+	t.Helper()
+	var log bytes.Buffer
+	s, err := serve("127.0.0.1:0", handler, slog.New(slog.NewJSONHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var entry struct{ Addr string }
+	if err := json.Unmarshal(log.Bytes(), &entry); err != nil || entry.Addr == "" {
+		t.Fatalf("the log does not name the address: %v in %s", err, &log)
+	}
+	return s, entry.Addr
+}
+
+func TestTheServerEndsWhileAnAnswerIsUnderWay(t *testing.T) {
+	t.Parallel()
+	began, release := make(chan struct{}), make(chan struct{})
+	s, addr := serving(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(began); <-release }))
 	var client sync.WaitGroup
 	client.Go(func() {
 		res, err := http.Get("http://" + addr)
@@ -249,11 +265,7 @@ func TestTheServerEndsWhileAnAnswerIsUnderWay(t *testing.T) {
 func TestTheServerIsNotHeldUpByItsClients(t *testing.T) {
 	t.Parallel()
 	w := watch(t, false, nil)
-	addr := freeAddr(t)
-	s, err := serve(addr, lookOnly(newWebsite(loadOK(t, minimal(nil)), w.observer)), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, addr := serving(t, lookOnly(newWebsite(loadOK(t, minimal(nil)), w.observer)))
 	t.Cleanup(func() { s.Close() })
 	const get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 	for _, c := range []struct {

@@ -29,6 +29,10 @@ type endedPass struct {
 	Pending      int       `json:"pending"`
 	NotCollected int       `json:"not_collected,omitempty"`
 	Deferred     int       `json:"deferred,omitempty"`
+	Unburied     int       `json:"dead_letters_pending,omitempty"`
+	HeldBack     int       `json:"held_back,omitempty"`
+	Missing      int       `json:"missing,omitempty"`
+	Gone         int       `json:"gone,omitempty"`
 	Swept        int       `json:"swept,omitempty"`
 	Cause        cause     `json:"cause,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // why it is not ok; one line
@@ -49,6 +53,10 @@ func newEndedPass(rep shiftsync.Report, result string, err error, at time.Time) 
 		Pending:      rep.Pending,
 		NotCollected: rep.NotCollected,
 		Deferred:     rep.Deferred,
+		Unburied:     rep.Unburied,
+		HeldBack:     rep.HeldBack,
+		Missing:      rep.Missing,
+		Gone:         rep.Gone,
 		Swept:        rep.Swept,
 	}
 	if result != resultOK {
@@ -68,10 +76,15 @@ func (p *endedPass) figures() []figure {
 	return figures(shiftsync.Report{
 		Tally: shiftsync.Tally{
 			Fetched: p.Fetched, Unchanged: p.Unchanged, Published: p.Published, SetAside: p.SetAside,
-			NotCollected: p.NotCollected, Deferred: p.Deferred,
+			NotCollected: p.NotCollected, Deferred: p.Deferred, Unburied: p.Unburied, HeldBack: p.HeldBack, Gone: p.Gone,
 		},
-		Pending: p.Pending, Swept: p.Swept,
+		Pending: p.Pending, Missing: p.Missing, Swept: p.Swept,
 	})
+}
+
+// whole tells whether the pass read and decided the whole window, whatever became of it then.
+func (p *endedPass) whole() bool {
+	return p.Result != resultFailed || p.Cause == causeBad || p.NotCollected > 0
 }
 
 // asideNote is a version of a shift that was set aside.

@@ -33,6 +33,8 @@ const (
 	metricRequest      = "wiw.request.duration"
 	metricLimit        = "wiw.limit.remaining"
 	metricToken        = "wiw.token.remaining"
+	metricLoginTries   = "wiw.login.attempts"
+	metricLogins       = "wiw.logins"
 	metricUnknownDates = "wiw.dates.unknown"
 	metricStep         = "step.duration"
 	metricStepErrors   = "step.errors"
@@ -118,6 +120,8 @@ func metricList() []metric {
 		{metricRequest, kindSpread, "seconds", class, "how long the API took to answer a request"},
 		{metricLimit, kindGauge, "requests", nil, "what is left of the API's rate limit, where it tells"},
 		{metricToken, kindGauge, "seconds", nil, "until the session token ends, below 0 when it has; none if the token does not say"},
+		{metricLoginTries, kindCount, "attempts", nil, "attempts to log in, those that failed included; none with a token that is a setting"},
+		{metricLogins, kindCount, "logins", nil, "logins that gave a session token"},
 		{metricUnknownDates, kindCount, "dates", nil, "dates in a form that is not known, read as no date"},
 		{metricStep, kindSpread, "seconds", step, "how long a step took"},
 		{metricStepErrors, kindCount, "errors", step, "steps that went wrong"},

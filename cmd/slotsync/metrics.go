@@ -192,6 +192,10 @@ func (m *metrics) remaining(n int) { m.put(metricLimit, float64(n)) }
 // tokenLeft notes how long the session token still lasts.
 func (m *metrics) tokenLeft(left time.Duration) { m.put(metricToken, left.Seconds()) }
 
+// loginTried counts an attempt to log in, and loggedIn one that gave a token.
+func (m *metrics) loginTried() { m.count(metricLoginTries, 1) }
+func (m *metrics) loggedIn()   { m.count(metricLogins, 1) }
+
 // unknownDate counts a date that could not be read.
 func (m *metrics) unknownDate() { m.count(metricUnknownDates, 1) }
 

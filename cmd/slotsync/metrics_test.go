@@ -328,6 +328,8 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m.request("2xx", time.Second)
 	m.remaining(59)
 	m.tokenLeft(time.Hour)
+	m.loginTried()
+	m.loggedIn()
 	m.unknownDate()
 	all := shiftsync.Tally{}
 	for v, i := reflect.ValueOf(&all).Elem(), 0; i < v.NumField(); i++ {

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,6 +29,7 @@ type view struct {
 	Headline headline
 	Strip    strip
 	Passes   []passLine // the newest first
+	Whole    *endedPass // the newest that read the whole window; nil: none did
 	Listed   int        // how many of them there may be
 	Asked    string     // the id of a shift that somebody looks up; empty: none
 	Answer   *shiftAnswer
@@ -247,6 +249,9 @@ func (s *website) page(w http.ResponseWriter, r *http.Request) {
 	v.Headline = headlineOf(&v.overview, s.about.Topic)
 	passes := s.health.passes()
 	v.Strip = stripOf(passes)
+	if i := slices.IndexFunc(passes, func(p endedPass) bool { return p.whole() }); i >= 0 {
+		v.Whole = &passes[i]
+	}
 	for _, p := range passes[:min(len(passes), listedLines)] {
 		v.Passes = append(v.Passes, lineOf(p))
 	}

@@ -19,9 +19,9 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// picture writes what the browser shows to a file, in both themes and at two widths, where SLOTSYNC_PICTURES names a
+// picture writes what the browser shows to a file, in both themes, where SLOTSYNC_PICTURES names a
 // folder for them: somebody has to look at a page, too.
-func (b *browser) picture(t *testing.T, name string) {
+func (b *browser) picture(t *testing.T, name string, widths ...int64) {
 	t.Helper()
 	folder := os.Getenv("SLOTSYNC_PICTURES")
 	if folder == "" {
@@ -32,7 +32,7 @@ func (b *browser) picture(t *testing.T, name string) {
 		if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
 			t.Fatal(err)
 		}
-		for _, width := range []int64{360, 1280} {
+		for _, width := range widths {
 			b.do(t, chromedp.EmulateViewport(width, 800))
 			png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 			if err != nil {
@@ -43,6 +43,19 @@ func (b *browser) picture(t *testing.T, name string) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// shot writes what a screen of that size shows, in the light theme.
+func (b *browser) shot(t *testing.T, name string, width, height int64) {
+	t.Helper()
+	b.do(t, chromedp.EmulateViewport(width, height))
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(os.Getenv("SLOTSYNC_PICTURES"), name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -150,8 +163,8 @@ func TestThePageIsReadableInEveryState(t *testing.T) {
 		if b == nil {
 			b = browse(t, server.URL)
 		}
-		b.do(t, chromedp.Navigate(server.URL))
+		b.open(t, server.URL)
 		b.readable(t, c.state)
-		b.picture(t, c.state)
+		b.picture(t, c.state, 360, 1280)
 	}
 }

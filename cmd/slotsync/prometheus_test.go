@@ -182,6 +182,32 @@ func (p prometheusServer) ask(t *testing.T, query string) (found []sample, err e
 	return answer.Data.Result, nil
 }
 
+// recordedSeries is a series in time.
+type recordedSeries struct {
+	Metric map[string]string
+	Values [][2]any // time and value
+}
+
+// over returns what a query gave from one time to another.
+func (p prometheusServer) over(t *testing.T, query string, from, to time.Time, step time.Duration) []recordedSeries {
+	t.Helper()
+	resp, err := http.PostForm(p.url+"/api/v1/query_range", url.Values{
+		"query": {query}, "start": {fmt.Sprint(from.Unix())}, "end": {fmt.Sprint(to.Unix())}, "step": {fmt.Sprint(step.Seconds())},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error string
+		Data  struct{ Result []recordedSeries }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Error != "" {
+		t.Fatalf("%s: %v %s", query, err, answer.Error)
+	}
+	return answer.Data.Result
+}
+
 // figures are the newest values of a job's metrics, by series; none while it starts.
 func (p prometheusServer) figures(t *testing.T, job string) map[string]float64 {
 	t.Helper()

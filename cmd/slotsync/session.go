@@ -39,8 +39,12 @@ func newSession(cfg *config, log *slog.Logger, stats *metrics, attempted func())
 		URL:         cfg.WIW.LoginURL.Reveal(),
 		Credentials: cfg.credentials,
 		Timeout:     cfg.WIW.Timeout,
-		OnAttempt:   attempted,
+		OnAttempt: func() {
+			stats.loginTried()
+			attempted()
+		},
 		OnLogin: func(ends time.Time) {
+			stats.loggedIn()
 			log.Info("logged in to when i work", "token_ends", ends.UTC().Format(time.RFC3339))
 		},
 		OnLate: s.late,

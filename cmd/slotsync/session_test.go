@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -181,4 +182,26 @@ func TestALoginThatWorksWarnsOfNothing(t *testing.T) {
 			t.Errorf("got %q", texts)
 		}
 	})
+}
+
+func TestLoginsAreCountedThoseThatFailToo(t *testing.T) {
+	for _, c := range []struct {
+		claim, password string
+		code            int
+		logins          bool
+	}{{"a login", loginPassword, 0, true}, {"a wrong password", "another", 1, false}} {
+		t.Run(c.claim, func(t *testing.T) {
+			w, settings := loginWorld(t, 0)
+			server := receive(t)
+			settings["STATSD_HOST"], settings["STATSD_PORT"], _ = net.SplitHostPort(server.conn.LocalAddr().String())
+			settings["WIW_PASSWORD"] = c.password
+			if _, code, log := once(t, w, settings); code != c.code {
+				t.Fatalf("got exit %d, want %d\n%s", code, c.code, log)
+			}
+			lines := server.lines(t, 10)
+			if !slices.Contains(lines, "slot_sync.wiw.login.attempts:1|c") || slices.Contains(lines, "slot_sync.wiw.logins:1|c") != c.logins {
+				t.Errorf("got\n%s", strings.Join(lines, "\n"))
+			}
+		})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func asJSON[T any](t *testing.T, rec *httptest.ResponseRecorder) (answer T) {
 var errKafka = met(causeKafka, errors.New("kafka: topic shifts: no broker"))
 
 func TestHowThingsStandIsOneLine(t *testing.T) {
+	t.Parallel()
 	ok := report(shiftsync.Tally{Fetched: 7, Unchanged: 7})
 	pending := ok
 	pending.Pending = 1204
@@ -218,6 +220,31 @@ func TestPassesAreToldTheNewestFirstAndNotForEver(t *testing.T) {
 	}
 }
 
+// A pass that could not read says nothing of the window, and one that did tells all that the log does.
+func TestThePageTellsOfAPassWhatTheLogDoes(t *testing.T) {
+	w := watch(t, false, nil)
+	rep := report(shiftsync.Tally{})
+	for v, i := reflect.ValueOf(&rep.Tally).Elem(), 0; i < v.NumField(); i++ {
+		v.Field(i).SetInt(int64(100 + i))
+	}
+	rep.Pending, rep.Missing, rep.Swept = 201, 202, 203
+	w.Took(0)
+	w.Done(rep, nil)
+	w.Done(report(shiftsync.Tally{}), errRedis)
+	passes := asJSON[struct{ Passes []endedPass }](t, w.visit(t, "/api/passes")).Passes
+	if got, want := fmt.Sprint(passes[1].figures()), fmt.Sprint(figures(rep)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	page := w.visit(t, "/").Body.String()
+	for _, part := range []string{
+		fmt.Sprintf("Shifts in the window</dt><dd>%d<", rep.Fetched), "Pending</dt><dd>0<", fmt.Sprintf("<small>%d wait for their dead letter", rep.Unburied),
+	} {
+		if !strings.Contains(page, part) {
+			t.Errorf("%q is not on the page:\n%s", part, page)
+		}
+	}
+}
+
 func TestWhatWasSetAsideLatelyIsTold(t *testing.T) {
 	w := watch(t, false, nil)
 	for i := range 30 {
@@ -270,6 +297,7 @@ func TestACauseIsOneWord(t *testing.T) {
 
 // Whoever comes from a monitor finds in the log and on the page what the monitor says.
 func TestPageHealthLogAndMetricsSayTheSame(t *testing.T) {
+	t.Parallel()
 	for want, err := range troubles() {
 		w := watch(t, false, env{"LOG_FORMAT": "json"})
 		rep := report(shiftsync.Tally{})
@@ -403,6 +431,7 @@ func loopAt(t *testing.T, w *world.World, settings env) (worker *running, base s
 }
 
 func TestAShiftIsLookedUpByItsID(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 20, Partitions: 1})
 	w.API.PutJSON(7, time.Now(), time.Now().Add(time.Hour), `{"id":7,"notes":"Mrs Miller is ill"}`)
 	var id int64
@@ -463,6 +492,7 @@ func TestAShiftCannotBeLookedUpBeforeTheDestinationIsKnown(t *testing.T) {
 }
 
 func TestTheDependenciesAreKnownByTheirFate(t *testing.T) {
+	t.Parallel()
 	w := start(t, world.Options{Shifts: 5, Partitions: 1})
 	worker, _, ask := loopAt(t, w, env{"SYNC_SLEEP_PERIOD_SECONDS": "0"})
 	worker.until(t, good, 2)

@@ -28,6 +28,10 @@ function span(ms) {
 	return Math.floor(s / 86400) + " d " + (Math.floor(s / 3600) % 24) + " h";
 }
 
+// said is a pass in words, and because why it went wrong.
+const said = (bar) => clock(new Date(bar.dataset.at)) + " " + bar.dataset.text;
+const because = (bar) => (bar.dataset.why ? " · " + bar.dataset.why : "");
+
 // localize writes the times below root by the clock of who reads them, and empties those that tick.
 function localize(root) {
 	for (const time of root.querySelectorAll("time")) {
@@ -36,7 +40,7 @@ function localize(root) {
 		time.textContent = "age" in time.dataset || "until" in time.dataset ? "" : clock(at);
 	}
 	for (const bar of root.querySelectorAll("g[data-at]")) {
-		bar.querySelector("title").textContent = clock(new Date(bar.dataset.at)) + " " + bar.dataset.text;
+		bar.querySelector("title").textContent = said(bar) + because(bar);
 	}
 }
 
@@ -130,7 +134,7 @@ function readOut() {
 	} else {
 		cursor.setAttribute("x", all[at].querySelector(".reach").getAttribute("x"));
 	}
-	const text = clock(new Date(all[at].dataset.at)) + " " + all[at].dataset.text;
+	const text = said(all[at]) + (chosen === null ? "" : because(all[at])); // why the newest went wrong stands at the top
 	if (readout.textContent !== text) readout.textContent = text;
 	strip.tabIndex = 0;
 	strip.setAttribute("role", "slider");
