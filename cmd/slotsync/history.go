@@ -76,9 +76,9 @@ func (p *endedPass) figures() []figure {
 	return figures(shiftsync.Report{
 		Tally: shiftsync.Tally{
 			Fetched: p.Fetched, Unchanged: p.Unchanged, Published: p.Published, SetAside: p.SetAside,
-			NotCollected: p.NotCollected, Deferred: p.Deferred, Unburied: p.Unburied, HeldBack: p.HeldBack, Gone: p.Gone,
+			NotCollected: p.NotCollected, Deferred: p.Deferred, HeldBack: p.HeldBack, Gone: p.Gone,
 		},
-		Pending: p.Pending, Missing: p.Missing, Swept: p.Swept,
+		Pending: p.Pending, Unburied: p.Unburied, Missing: p.Missing, Swept: p.Swept,
 	})
 }
 
