@@ -81,13 +81,13 @@ func TestAClaimThatWasCutOffIsMendedByTheNext(t *testing.T) {
 	})
 }
 
-// paging makes a miniredis, which answers HSCAN with the whole hash, tell the intents that it has now in pages of two.
-func (s *server) paging(tb testing.TB) {
+// paging makes a miniredis, which answers HSCAN with the whole hash, tell what a hash has now in pages of two.
+func (s *server) paging(tb testing.TB, name string) {
 	tb.Helper()
-	hash := s.client.HGetAll(tb.Context(), s.key("intents")).Val()
+	hash := s.client.HGetAll(tb.Context(), s.key(name)).Val()
 	fields := slices.Sorted(maps.Keys(hash))
 	s.mini.Server().SetPreHook(func(c *miniserver.Peer, cmd string, args ...string) bool {
-		if !strings.EqualFold(cmd, "HSCAN") || args[0] != s.key("intents") {
+		if !strings.EqualFold(cmd, "HSCAN") || args[0] != s.key(name) {
 			return false
 		}
 		at, _ := strconv.Atoi(args[1])
@@ -113,7 +113,7 @@ func TestAClaimForgetsTheShiftsOfEveryPage(t *testing.T) {
 		intend(t, r, intent(id, 2, 2))
 	}
 	publish(t, r, last+1, 1)
-	s.paging(t)
+	s.paging(t, "intents")
 	if open := claim(t, r, shiftsync.Term{Owner: worker.Token, Claim: "claim-2"}); open != last {
 		t.Errorf("%d are open, want %d", open, last)
 	}

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -151,4 +152,36 @@ func TestAllPagesAreForgotten(t *testing.T) {
 			t.Errorf("%d of %d are expected", census.Expected, many)
 		}
 	})
+}
+
+// As long as there is something to forget, that is known: the next pass, or worker, begins anew.
+func TestAForgettingThatWasCutOffIsSeenAgain(t *testing.T) {
+	s := inProcess(t)
+	r := s.atWork(t)
+	for _, id := range ids(7) {
+		publish(t, r, id, 1)
+	}
+	s.paging(t, "shifts")
+	client := s.another(t)
+	client.AddHook(&steptimes{stopAfter: 2})
+	if err := cache.New(client, s.destination).Forget(t.Context(), worker); !errors.Is(err, errCrash) {
+		t.Fatalf("got %v, want the forgetting cut off", err)
+	}
+	if len(ends(t, r)) == 0 {
+		t.Error("nobody knows any more that there is something to forget")
+	}
+	if k := lookup(t, r, 1, 7); k[0].Remembered || !k[1].Remembered {
+		t.Fatalf("it was not cut off in the middle, so the test shows nothing: %+v", k)
+	}
+	if err := r.Forget(t.Context(), worker); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range lookup(t, r, ids(7)...) {
+		if k.Remembered {
+			t.Errorf("one is remembered still: %+v", k)
+		}
+	}
+	if len(ends(t, r)) != 0 {
+		t.Errorf("ends are %v", ends(t, r))
+	}
 }

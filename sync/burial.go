@@ -56,7 +56,7 @@ func (p *pass) addressed(aside []Settled, letters []DeadLetter) []Settled {
 
 // bury hands over the letters that wait, and ends the waiting of those that were acknowledged.
 func (p *pass) bury(stop, ctx context.Context) error {
-	if p.burial.waiting == 0 || p.away || p.t.Err() != nil {
+	if p.burial.waiting == 0 || p.away {
 		return nil
 	}
 	p.burial.tried = true

@@ -476,3 +476,72 @@ func TestWhatCountsIsWhetherALetterIsAcknowledged(t *testing.T) {
 		})
 	}
 }
+
+func TestAWorkerThatHadNoRoomForALetterMakesUpForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limit = 2
+		w.set(many(3, "A"))
+		w.buries, w.unburied, w.badShare, w.refuse["poison"] = true, true, 100, "too large"
+		w.set(map[int64]string{11: "bad", 12: "bad", 13: "bad"})
+		r := run(t, w, "worker")
+		<-time.After(time.Minute)
+		if w.epoch != 1 || len(w.waiting) != 2 {
+			t.Errorf("%d letters wait; for what is left, of which no intent stands, the worker took %d epochs", len(w.waiting), w.epoch)
+		}
+		w.set(map[int64]string{14: "poison"})
+		<-time.After(time.Minute)
+		if len(w.intents) != 1 {
+			t.Errorf("%d intents stand, want that of the refused record", len(w.intents))
+		}
+		w.mu.Lock()
+		w.unburied = false
+		w.mu.Unlock()
+		w.set(map[int64]string{14: gone}) // nobody sees it any more
+		<-time.After(time.Minute)
+		if _, err := r.latest(); err != nil || len(w.intents) != 0 || len(w.letters) != 4 {
+			t.Errorf("%v: %d intents stand, %d letters were taken", err, len(w.intents), len(w.letters))
+		}
+		_ = r.stop()
+	})
+}
+
+// late takes the letters when nobody waits for them any more.
+type late struct{ *incarnation }
+
+func (l late) Bury(ctx context.Context, hold shiftsync.Hold, letters []shiftsync.DeadLetter) ([]bool, error) {
+	<-ctx.Done()
+	return l.incarnation.Bury(context.WithoutCancel(ctx), hold, letters)
+}
+
+func TestALetterThatWasTakenIsDroppedThoughTheWorkerWasToldToStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(many(3, "A"))
+		w.spoil()
+		for id := range int64(900) {
+			w.set(map[int64]string{1000 + id: "bad"}) // several pages
+		}
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		worker.DeadLetters = late{i}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- worker.Run(ctx) }()
+		<-time.After(5 * time.Second)
+		stop()
+		<-ended
+		if len(w.letters) == 0 || len(w.letters)+len(w.waiting) != 902 {
+			t.Errorf("%d letters were taken, %d wait", len(w.letters), len(w.waiting))
+		}
+		tries := 0
+		for _, name := range i.names {
+			if name == "bury" {
+				tries++
+			}
+		}
+		if tries != 1 {
+			t.Errorf("letters were tried %d times", tries)
+		}
+	})
+}

@@ -54,6 +54,9 @@ func TestATombstoneThatTheTopicLostComesAgain(t *testing.T) {
 			w.set(map[int64]string{5: "C"}) // and one has come back
 			aMinute()
 			rep := mustOnce(t, w)
+			if deletes == shiftsync.DeletesUpdate && (rep.LookedUp != 0 || rep.Gone != 0) {
+				t.Errorf("nobody wants tombstones, and it was asked for: %+v", rep.Tally)
+			}
 			if got := w.last(3); got != want || w.last(5) != "C" {
 				t.Errorf("with %d shift 3 ends on %q, want %q, and shift 5 on %q; %q", deletes, got, want, w.last(5), rep.Notices)
 			}
@@ -96,6 +99,25 @@ func TestManyTombstonesThatTheTopicLostComeAgain(t *testing.T) {
 		}
 		if n := tombstones(w); n != 91 {
 			t.Errorf("%d end on a tombstone, want 91", n)
+		}
+	})
+}
+
+func TestWhoIsMissingIsAskedForBeforeLostTombstones(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := looking(t, shiftsync.DeletesTombstone, 50)
+		w.share = 1
+		for _, id := range from(1, 20) {
+			w.set(map[int64]string{id: gone})
+		}
+		mustOnce(t, w)
+		w.cut(1, 5)
+		w.set(map[int64]string{50: gone})
+		w.silent[1] = true // which ends the asking
+		w.silent[2] = true
+		aMinute()
+		if rep, asked := askedFor(t, w); len(asked) == 0 || asked[0] != 50 || w.last(50) != tombstone {
+			t.Errorf("asked for %v, shift 50 ends on %q: %+v", asked, w.last(50), rep.Tally)
 		}
 	})
 }

@@ -1090,7 +1090,10 @@ func (i *incarnation) Letters(_ context.Context, cursor uint64) (out []shiftsync
 	return out, next, err
 }
 
-func (i *incarnation) Delivered(_ context.Context, t shiftsync.Term, letters []shiftsync.DeadLetter) error {
+func (i *incarnation) Delivered(ctx context.Context, t shiftsync.Term, letters []shiftsync.DeadLetter) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	_, err := i.step("delivered", i.locked(func() error {
 		if err := i.current(t); err != nil {
 			return err

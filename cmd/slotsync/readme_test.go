@@ -147,26 +147,6 @@ func TestACheckAsksForTheRightsThatTheScriptsNeed(t *testing.T) {
 }
 
 // On a real Redis, since no other has its rights, a user with the README's rule does all that a worker does.
-// The commands of scripts are refused to who may not call them; the others go out by themselves.
-func TestTheReadmesRedisUserMayCallWhatScriptsCall(t *testing.T) {
-	files, err := filepath.Glob("../../cache/lua/*.lua")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("found %d scripts, %v", len(files), err)
-	}
-	rule := redisRule(t)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, call := range regexp.MustCompile(`redis\.call\('([A-Z]+)'`).FindAllStringSubmatch(string(text), -1) {
-			if !slices.Contains(rule, "+"+strings.ToLower(call[1])) {
-				t.Errorf("%s calls %s, which the user of the README may not", file, call[1])
-			}
-		}
-	}
-}
-
 func TestTheReadmesRedisUserCanWork(t *testing.T) {
 	address := fromStack(t, "SLOTSYNC_TEST_REDIS")
 	admin, err := cache.Dial(cache.Config{URL: address})
