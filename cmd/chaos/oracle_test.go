@@ -212,6 +212,15 @@ func TestADebtIsPaidByWhatCameLater(t *testing.T) {
 	}
 }
 
+func TestNobodySendsTombstonesUnasked(t *testing.T) {
+	for _, set := range []mode{deletesOff, deletesUpdate} {
+		truth, s := told(v(1), tombstone)
+		truth.set(set)
+		_, err := read(truth, s, record{v(1), 0}, record{tombstone, 1})
+		complaint(t, err, "came while SYNC_DELETES was "+string(set))
+	}
+}
+
 func TestADeletionIsDueOnceTheAPISaysSo(t *testing.T) {
 	truth, s := told(v(1))
 	if _, err := read(truth, s, record{v(1), 0}); err != nil {
