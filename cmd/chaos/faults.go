@@ -29,6 +29,7 @@ func deadly() []fault {
 		{"registry answers HTML, holder killed", 1, badRegistry(http.StatusOK, "text/html", "<html>Back soon.</html>")},
 		{"registry hangs, holder killed", 1, hangingRegistry},
 		{"shifts deleted, holder killed in the roll call", 2, killInRollCall},
+		{"tombstones held on their way, holder killed", 2, killWithHeldTombstones},
 		{"dead letters refused, holder killed", 1, refuseLetters(killHolder)},
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/slotsync/slotsync/wiw/wiwtest"
@@ -18,15 +19,9 @@ func killInRollCall(s *scene) error {
 		return err
 	}
 	some := s.truth.pickOf(s.r, 10+s.r.IntN(15), listed)
-	s.stack.one.forget()
-	s.turn(some, gone)
-	ids := idsOf(some)
 	linger := s.between(0, 15*time.Millisecond)
-	if s.truth.asks() {
-		err = until(s.ctx, askedWithin, 500*time.Microsecond, func() bool { return s.stack.one.answered(ids) == len(ids) })
-	}
-	if err != nil && s.ctx.Err() != nil {
-		return err // that it was not asked is a case of its own: it had trouble with the API, and waits
+	if err := s.vanish(some); err != nil {
+		return err
 	}
 	if err := wait(s.ctx, linger); err != nil {
 		return err
@@ -40,8 +35,78 @@ func killInRollCall(s *scene) error {
 	return s.replaced(w)
 }
 
-// askedWithin is for how long a fault waits until missing shifts are asked for.
+// killWithHeldTombstones lets the tombstones of a dead worker arrive late, when another one has been at work: behind
+// shifts that were restored, the broker has to refuse them, and the others have to come anew.
+func killWithHeldTombstones(s *scene) error {
+	if !s.truth.asks() {
+		return killWithHeldRecords(s)
+	}
+	w, err := s.holder()
+	if err != nil {
+		return err
+	}
+	s.stirred = true
+	some := s.truth.pickOf(s.r, 10+s.r.IntN(15), listed)
+	var (
+		release = func() error { return nil }
+		failed  error
+		held    = make(chan struct{})
+	)
+	s.stack.one.first.set(func() {
+		defer close(held)
+		u, err := onAll(s.stack.toBrokers[w.slot], func(r *road) (undo, error) { return r.delay(there, time.Hour) })
+		if failed = err; err == nil {
+			release = u
+		}
+	})
+	if err := s.vanish(some); err != nil {
+		return err
+	}
+	if s.stack.one.first.set(nil) { // nobody has asked
+		close(held)
+	}
+	<-held
+	if failed != nil {
+		return failed
+	}
+	if err := s.sending(); err != nil {
+		return err
+	}
+	s.pause(0, 2*time.Second)
+	if err := s.kill(w); err != nil {
+		return err
+	}
+	s.turn(some[:s.r.IntN(len(some))], listed)
+	if err := s.replaced(w); err != nil {
+		return err
+	}
+	s.pause(0, 4*time.Second)
+	return release()
+}
+
+// askedWithin is for how long a fault waits until missing shifts are asked for. That they are not is a case of its own:
+// who had trouble with the API waits.
 const askedWithin = 20 * time.Second
+
+// vanish deletes shifts and waits until the workers, if they ask, have been told so of each.
+func (s *scene) vanish(some []*shift) error {
+	s.stack.one.forget()
+	s.turn(some, gone)
+	return s.asked(some)
+}
+
+// asked waits until the workers, if they ask, have had an answer about each of the shifts by itself.
+func (s *scene) asked(some []*shift) error {
+	if !s.truth.asks() {
+		return nil
+	}
+	ids := idsOf(some)
+	err := until(s.ctx, askedWithin, 500*time.Microsecond, func() bool { return s.stack.one.answered(ids) == len(ids) })
+	if errors.Is(err, errPatience) {
+		return nil
+	}
+	return err
+}
 
 // vanishInOutage deletes shifts while nothing can be published, and restores some of them when that was noticed.
 func vanishInOutage(s *scene) error {
@@ -52,10 +117,12 @@ func vanishInOutage(s *scene) error {
 	if err != nil {
 		return err
 	}
-	some := s.truth.pickOf(s.r, 40, listed)
-	s.truth.edit(some[:20])
-	s.turn(some, gone)
-	s.pause(2*time.Second, 12*time.Second)
+	some := s.truth.pickOf(s.r, 25, listed)
+	s.truth.edit(some[:5])
+	if err := s.vanish(some); err != nil {
+		return err
+	}
+	s.pause(0, 3*time.Second)
 	s.turn(some[:s.r.IntN(len(some))], listed)
 	s.pause(0, 3*time.Second)
 	if err := wake(); err != nil {
@@ -73,11 +140,8 @@ func veilVanished(answer wiwtest.Fault) func(s *scene) error {
 		s.turn(some[:6], gone)
 		s.turn(some[6:], unlisted)
 		s.change()
-		if s.truth.asks() {
-			err := until(s.ctx, askedWithin/2, 20*time.Millisecond, func() bool { return s.stack.one.answered(idsOf(some)) >= len(some)/2 })
-			if err != nil && s.ctx.Err() != nil {
-				return err
-			}
+		if err := s.asked(some); err != nil {
+			return err
 		}
 		s.pause(time.Second, 4*time.Second)
 		s.turn(some[6:9], listed)

@@ -5,6 +5,8 @@ package main
 import (
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +212,15 @@ func TestADebtIsPaidByWhatCameLater(t *testing.T) {
 	}
 }
 
+func TestNobodySendsTombstonesUnasked(t *testing.T) {
+	for _, set := range []mode{deletesOff, deletesUpdate} {
+		truth, s := told(v(1), tombstone)
+		truth.set(set)
+		_, err := read(truth, s, record{v(1), 0}, record{tombstone, 1})
+		complaint(t, err, "came while SYNC_DELETES was "+string(set))
+	}
+}
+
 func TestADeletionIsDueOnceTheAPISaysSo(t *testing.T) {
 	truth, s := told(v(1))
 	if _, err := read(truth, s, record{v(1), 0}); err != nil {
@@ -258,6 +269,30 @@ func TestAPlanHangsOnItsSeed(t *testing.T) {
 	for i, name := range one {
 		if deadly := strings.Contains(name, "killed") && name != "broker killed" && name != "Redis killed and restarted"; deadly != (i%2 == 0) {
 			t.Errorf("strike %d is %q: every other one kills a worker", i, name)
+		}
+	}
+}
+
+func TestEachBreakageMeetsFaults(t *testing.T) {
+	patches, err := filepath.Glob("testdata/broken/*.patch")
+	if err != nil || len(patches) == 0 {
+		t.Fatalf("got %d patches and %v", len(patches), err)
+	}
+	for _, path := range patches {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "\nfaults: ")
+		line, _, found := strings.Cut(rest, "\n")
+		words := strings.Split(line, ",")
+		if !found || line == "" {
+			t.Errorf("%s names no faults that are to strike", path)
+		}
+		for _, word := range words {
+			if newPlan(1, []string{word}).empty() {
+				t.Errorf("%s wants faults with %q in their names, and there are none", path, word)
+			}
 		}
 	}
 }

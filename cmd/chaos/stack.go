@@ -160,12 +160,15 @@ const goneShare = "0.5"
 
 // oneShift is the API where it is asked for single shifts.
 type oneShift struct {
+	first hook // called before the next answer
+
 	mu    sync.Mutex // guards what follows
 	asked map[string]struct{}
 	none  bool // it says that there is no such shift, whichever is asked for
 }
 
 func (o *oneShift) serve(w http.ResponseWriter, r *http.Request, id string, api http.Handler) {
+	o.first.call()
 	o.mu.Lock()
 	none := o.none
 	o.mu.Unlock()
@@ -213,10 +216,13 @@ type hook struct {
 	do func()
 }
 
-func (h *hook) set(do func()) {
+// set says what is to be done, and tells whether something was to be done that was not.
+func (h *hook) set(do func()) (undone bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	undone = h.do != nil
 	h.do = do
+	return undone
 }
 
 func (h *hook) call() {
