@@ -56,7 +56,8 @@ type decider struct {
 	trusted []int64            // seen as they are remembered, though another version of them was doubted
 	held    map[int64]Sighting // came again while their id was flying; the newest counts
 	shift   Shift
-	bound   bool // the account was compared
+	intent  Intent // of the shift in hand
+	bound   bool   // the account was compared
 	account map[int64]int
 	tally   Tally
 	again   bool // the window is read a second time, for shifts that differ in nothing but their schema
@@ -171,7 +172,8 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 
 // examine reads a shift whose bytes are not known and decides by its content.
 func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
-	in := Intent{Mark: d.t.marks}
+	in := &d.intent
+	*in = Intent{Mark: d.t.marks}
 	v, buf, err := d.judge(ctx, s, k, &d.shift, d.batch.buf, &in.Record)
 	d.batch.buf = buf[:len(d.batch.buf)] // grown only by a record that is kept
 	if d.shift.ID == s.ID {
@@ -209,12 +211,12 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 		}
 	default:
 		if older(in.Version, newest(k)) {
-			d.doubt(in, k.Pending)
+			d.doubt(*in, k.Pending)
 			return
 		}
 		d.tally.Changed++
 	}
-	if d.collect(in, k.Pending, room) {
+	if d.collect(*in, k.Pending, room) {
 		d.batch.buf = buf
 	}
 }

@@ -171,6 +171,7 @@ type batch struct {
 	intents  []Intent
 	records  []Record     // of the intents, as the publisher takes them
 	outcomes []Outcome    // of the intents, once published
+	settled  []Settled    // of the intents, those that were acknowledged
 	aside    []Settled    // shifts that could not be made records
 	letters  []DeadLetter // of those in aside, one for each
 	buf      []byte       // holds the keys and values, and the letters' bodies
@@ -388,7 +389,7 @@ func (p *pass) publish(ctx context.Context, b *batch) error {
 // remember ends the intents whose fate is known. Bad shifts come last: they have to wait for their dead letters, and
 // nothing else does.
 func (p *pass) remember(ctx context.Context, b *batch) error {
-	var settled []Settled
+	b.settled = b.settled[:0]
 	aside, letters := b.aside, b.letters
 	for i, o := range b.outcomes {
 		in := &b.intents[i]
@@ -396,7 +397,7 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 		switch o.Fate {
 		case Acknowledged:
 			s.Partition, s.Offset = o.Partition, o.Offset
-			settled = append(settled, s)
+			b.settled = append(b.settled, s)
 		case Refused:
 			s.Aside = o.Reason
 			aside = append(aside, s)
@@ -404,9 +405,9 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 		}
 	}
 	if p.DeadLetters == nil {
-		return p.settled(ctx, append(settled, aside...))
+		return p.settled(ctx, append(b.settled, aside...))
 	}
-	if err := p.settled(ctx, settled); err != nil {
+	if err := p.settled(ctx, b.settled); err != nil {
 		return err
 	}
 	return p.settled(ctx, p.bury(ctx, aside, letters))
