@@ -90,21 +90,16 @@ func readIntents(page []string) ([]shiftsync.Intent, error) {
 
 // Intend writes intents.
 func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shiftsync.Intent) (open int, err error) {
-	size := 0
-	for i := range intents {
-		size += intentSize + len(intents[i].Key) + len(intents[i].Value)
-	}
-	values := pack(len(intents), size)
+	values := r.pack()
+	defer r.unpack(values)
 	for i := range intents {
 		values.add(appendIntent(values.buf, &intents[i]))
 	}
-	text := values.strings()
-
-	args := make([]any, 0, 3+2*len(intents))
-	args = append(args, term.Owner, term.Claim, nil)
-	for i := range intents {
-		args = append(args, &intents[i].ID, &text[i])
+	args := append(values.args, term.Owner, term.Claim, nil)
+	for i, value := range values.all() {
+		args = append(args, &intents[i].ID, value)
 	}
+	values.args = args
 	keys := []string{r.key.lease, r.key.intents, r.key.wanted}
 	return r.numbered(ctx, func(step int64) (int, error) {
 		args[2] = step
@@ -124,7 +119,8 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 			}
 		}
 	}
-	values := pack(len(settled), acknowledged*(9+shiftSize))
+	values := r.pack()
+	defer r.unpack(values)
 	for i := range settled {
 		if s := &settled[i]; s.Aside == "" {
 			values.add(appendShift(appendHead(values.buf, s.Mark), s))
@@ -132,23 +128,21 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 			values.add(appendAside(values.buf, s))
 		}
 	}
-	text := values.strings()
-
-	args := make([]any, 0, 4+2*len(ends)+2*acknowledged+4*(len(settled)-acknowledged))
-	args = append(args, term.Owner, term.Claim, len(ends), acknowledged)
+	args := append(values.args, term.Owner, term.Claim, len(ends), acknowledged)
 	for _, partition := range slices.Sorted(maps.Keys(ends)) {
 		args = append(args, partition, ends[partition])
 	}
-	for i := range settled {
+	for i, value := range values.all() {
 		if s := &settled[i]; s.Aside == "" {
-			args = append(args, &s.ID, &text[i])
+			args = append(args, &s.ID, value)
 		}
 	}
-	for i := range settled {
+	for i, value := range values.all() {
 		if s := &settled[i]; s.Aside != "" {
-			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i])
+			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), value)
 		}
 	}
+	values.args = args
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted, r.key.doubted}
 	return r.count(ctx, r.script.remember, keys, args...)
 }
@@ -165,30 +159,4 @@ func asideHead(mark uint64) []byte {
 		return nil
 	}
 	return appendHead(nil, mark)
-}
-
-// packed holds the values of a batch in one piece of memory, since a value apart for each shift is what costs.
-type packed struct {
-	buf  []byte
-	cuts []int
-}
-
-func pack(n, size int) packed {
-	return packed{make([]byte, 0, size), make([]int, 0, n)}
-}
-
-// add takes buf as it was grown by one value.
-func (p *packed) add(grown []byte) {
-	p.buf = grown
-	p.cuts = append(p.cuts, len(grown))
-}
-
-func (p *packed) strings() []string {
-	all, from := string(p.buf), 0
-	text := make([]string, len(p.cuts))
-	for i, to := range p.cuts {
-		text[i] = all[from:to]
-		from = to
-	}
-	return text
 }

@@ -3,8 +3,10 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -313,7 +315,20 @@ func (l *late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func (l *late) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() == "evalsha" {
-			l.steps = append(l.steps, redis.NewCmd(ctx, cmd.Args()...))
+			args := slices.Clone(cmd.Args())
+			for i, arg := range args { // what it points to is used again
+				switch v := arg.(type) {
+				case *int64:
+					args[i] = *v
+				case encoding.BinaryMarshaler:
+					b, err := v.MarshalBinary()
+					if err != nil {
+						return err
+					}
+					args[i] = bytes.Clone(b)
+				}
+			}
+			l.steps = append(l.steps, redis.NewCmd(ctx, args...))
 		}
 		return next(ctx, cmd)
 	}
