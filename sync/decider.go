@@ -79,7 +79,7 @@ func (p *pass) decide(ctx context.Context, fail func(error), again bool, in <-ch
 				fail(err)
 			}
 		}
-		a.sightings, a.json = a.sightings[:0], a.json[:0]
+		a.sightings, a.json = a.sightings[:0], emptied(a.json)
 		p.answers <- a
 	}
 	if err == nil {
