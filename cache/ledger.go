@@ -110,10 +110,9 @@ func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shift
 // Remember ends intents. A note of what was set aside outlives the acknowledgement of another version: it is about bytes
 // that may come again, and Sweep drops it in the end.
 func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
-	acknowledged, ends := 0, map[int]int64{}
+	runs, ends := markRuns(settled), map[int]int64{}
 	for i := range settled {
 		if s := &settled[i]; s.Aside == "" {
-			acknowledged++
 			if end, ok := ends[s.Partition]; !ok || s.Offset > end {
 				ends[s.Partition] = s.Offset
 			}
@@ -123,19 +122,25 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 	defer r.unpack(values)
 	for i := range settled {
 		if s := &settled[i]; s.Aside == "" {
-			values.add(appendShift(appendHead(values.buf, s.Mark), s))
+			values.add(appendShift(values.buf, s))
 		} else {
 			values.add(appendAside(values.buf, s))
 		}
 	}
-	args := append(values.args, term.Owner, term.Claim, len(ends), acknowledged)
+	args := append(values.args, term.Owner, term.Claim, len(ends), len(runs))
 	for _, partition := range slices.Sorted(maps.Keys(ends)) {
 		args = append(args, partition, ends[partition])
 	}
 	for i, value := range values.all() {
-		if s := &settled[i]; s.Aside == "" {
-			args = append(args, &s.ID, value)
+		s := &settled[i]
+		if s.Aside != "" {
+			continue
 		}
+		if len(runs) > 0 && runs[0].first == i {
+			args = append(args, appendHead(nil, s.Mark), runs[0].length)
+			runs = runs[1:]
+		}
+		args = append(args, &s.ID, value)
 	}
 	for i, value := range values.all() {
 		if s := &settled[i]; s.Aside != "" {
@@ -145,6 +150,25 @@ func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shi
 	values.args = args
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted, r.key.doubted}
 	return r.count(ctx, r.script.remember, keys, args...)
+}
+
+// markRun is a run of acknowledged shifts whose intents have the same mark; what was set aside in between does not count.
+type markRun struct{ first, length int }
+
+func markRuns(settled []shiftsync.Settled) (runs []markRun) {
+	var mark uint64
+	for i := range settled {
+		s := &settled[i]
+		if s.Aside != "" {
+			continue
+		}
+		if len(runs) == 0 || s.Mark != mark {
+			runs = append(runs, markRun{first: i})
+			mark = s.Mark
+		}
+		runs[len(runs)-1].length++
+	}
+	return runs
 }
 
 func asideField(id int64, raw uint64) string {
