@@ -7,8 +7,9 @@ PACKAGES    ?= ./...
 CHAOS_FOR   ?= 2h
 CHAOS       ?=
 BROKEN      ?=
+BENCH       ?=
 
-.PHONY: help demo test check vulns bench fuzz stack stack-down test-stack chaos chaos-proof build image
+.PHONY: help demo test check vulns bench bench-rest bench-parts fuzz stack stack-down test-stack chaos chaos-proof build image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +30,13 @@ check: ## what a change must pass: format, vet, lint, and the tests under the ra
 vulns: ## known vulnerabilities in the code that is called, as vuln.go.dev or VULN_DB tells them
 	@.ci/vulns
 
-bench: ## all benchmarks
+bench: ## whole passes beside a real Redis, with their ceiling, some 15 minutes; BENCH='--shifts 10000' measures less (Linux; needs redis-server)
+	@go run ./cmd/bench $(BENCH)
+
+bench-rest: ## what a day takes of a worker that has nothing to do, in a minute (Linux; needs redis-server)
+	@go run ./cmd/bench rest
+
+bench-parts: ## the benchmarks of the packages
 	go test -run='^$$' -bench=. ./...
 
 fuzz: ## each fuzz test for FUZZTIME (10s)

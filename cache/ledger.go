@@ -91,21 +91,16 @@ func readIntents(page []string) ([]shiftsync.Intent, error) {
 
 // Intend writes intents.
 func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shiftsync.Intent) (open int, err error) {
-	size := 0
-	for i := range intents {
-		size += intentSize + len(intents[i].Key) + len(intents[i].Value)
-	}
-	values := pack(len(intents), size)
+	values := r.pack()
+	defer r.unpack(values)
 	for i := range intents {
 		values.add(appendIntent(values.buf, &intents[i]))
 	}
-	text := values.strings()
-
-	args := make([]any, 0, 3+2*len(intents))
-	args = append(args, term.Owner, term.Claim, nil)
-	for i := range intents {
-		args = append(args, &intents[i].ID, &text[i])
+	args := append(values.args, term.Owner, term.Claim, nil)
+	for i, value := range values.all() {
+		args = append(args, &intents[i].ID, value)
 	}
+	values.args = args
 	keys := []string{r.key.lease, r.key.intents, r.key.wanted}
 	return r.numbered(ctx, func(step int64) (int, error) {
 		args[2] = step
@@ -116,42 +111,65 @@ func (r *Redis) Intend(ctx context.Context, term shiftsync.Term, intents []shift
 // Remember ends intents. A note of what was set aside outlives the acknowledgement of another version: it is about bytes
 // that may come again, and Sweep drops it in the end.
 func (r *Redis) Remember(ctx context.Context, term shiftsync.Term, settled []shiftsync.Settled) (open int, err error) {
-	acknowledged, ends := 0, map[int]int64{}
+	runs, ends := markRuns(settled), map[int]int64{}
 	for i := range settled {
 		if s := &settled[i]; s.Aside == "" {
-			acknowledged++
 			if end, ok := ends[s.Partition]; !ok || s.Offset > end {
 				ends[s.Partition] = s.Offset
 			}
 		}
 	}
-	values := pack(len(settled), acknowledged*(9+shiftSize))
+	values := r.pack()
+	defer r.unpack(values)
 	for i := range settled {
 		if s := &settled[i]; s.Aside == "" {
-			values.add(appendShift(appendHead(values.buf, s.Mark), s))
+			values.add(appendShift(values.buf, s))
 		} else {
 			values.add(appendAside(values.buf, s))
 		}
 	}
-	text := values.strings()
-
-	args := make([]any, 0, 4+2*len(ends)+2*acknowledged+6*(len(settled)-acknowledged))
-	args = append(args, term.Owner, term.Claim, len(ends), acknowledged)
+	args := append(values.args, term.Owner, term.Claim, len(ends), len(runs))
 	for _, partition := range slices.Sorted(maps.Keys(ends)) {
 		args = append(args, partition, ends[partition])
 	}
-	for i := range settled {
-		if s := &settled[i]; s.Aside == "" {
-			args = append(args, &s.ID, &text[i])
+	for i, value := range values.all() {
+		s := &settled[i]
+		if s.Aside != "" {
+			continue
 		}
+		if len(runs) > 0 && runs[0].first == i {
+			args = append(args, appendHead(nil, s.Mark), runs[0].length)
+			runs = runs[1:]
+		}
+		args = append(args, &s.ID, value)
 	}
-	for i := range settled {
+	for i, value := range values.all() {
 		if s := &settled[i]; s.Aside != "" {
-			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), &text[i], letterField(s.ID, s.Raw), appendLetter(nil, s.Letter))
+			args = append(args, &s.ID, asideField(s.ID, s.Raw), asideHead(s.Mark), value, letterField(s.ID, s.Raw), appendLetter(nil, s.Letter))
 		}
 	}
+	values.args = args
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents, r.key.aside, r.key.ends, r.key.wanted, r.key.doubted, r.key.letters}
 	return r.count(ctx, r.script.remember, keys, args...)
+}
+
+// markRun is a run of acknowledged shifts whose intents have the same mark; what was set aside in between does not count.
+type markRun struct{ first, length int }
+
+func markRuns(settled []shiftsync.Settled) (runs []markRun) {
+	var mark uint64
+	for i := range settled {
+		s := &settled[i]
+		if s.Aside != "" {
+			continue
+		}
+		if len(runs) == 0 || s.Mark != mark {
+			runs = append(runs, markRun{first: i})
+			mark = s.Mark
+		}
+		runs[len(runs)-1].length++
+	}
+	return runs
 }
 
 func asideField(id int64, raw uint64) string {
@@ -166,30 +184,4 @@ func asideHead(mark uint64) []byte {
 		return nil
 	}
 	return appendHead(nil, mark)
-}
-
-// packed holds the values of a batch in one piece of memory, since a value apart for each shift is what costs.
-type packed struct {
-	buf  []byte
-	cuts []int
-}
-
-func pack(n, size int) packed {
-	return packed{make([]byte, 0, size), make([]int, 0, n)}
-}
-
-// add takes buf as it was grown by one value.
-func (p *packed) add(grown []byte) {
-	p.buf = grown
-	p.cuts = append(p.cuts, len(grown))
-}
-
-func (p *packed) strings() []string {
-	all, from := string(p.buf), 0
-	text := make([]string, len(p.cuts))
-	for i, to := range p.cuts {
-		text[i] = all[from:to]
-		from = to
-	}
-	return text
 }

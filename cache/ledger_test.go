@@ -3,8 +3,10 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -313,7 +315,20 @@ func (l *late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func (l *late) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() == "evalsha" {
-			l.steps = append(l.steps, redis.NewCmd(ctx, cmd.Args()...))
+			args := slices.Clone(cmd.Args())
+			for i, arg := range args { // what it points to is used again
+				switch v := arg.(type) {
+				case *int64:
+					args[i] = *v
+				case encoding.BinaryMarshaler:
+					b, err := v.MarshalBinary()
+					if err != nil {
+						return err
+					}
+					args[i] = bytes.Clone(b)
+				}
+			}
+			l.steps = append(l.steps, redis.NewCmd(ctx, args...))
 		}
 		return next(ctx, cmd)
 	}
@@ -523,6 +538,34 @@ func TestAnIntentThatIsSettledDuringALookupIsSeen(t *testing.T) {
 				if after == 0 && !done {
 					t.Error("the lookup had no commands, so the test shows nothing")
 				}
+			}
+		}
+	})
+}
+
+func TestRememberTakesIntentsOfSeveralBatches(t *testing.T) {
+	onEach(t, func(t *testing.T, s *server) {
+		r := s.atWork(t)
+		marks := []uint64{1, 1, 2, 3, 1, 1, 4} // in runs, some of them of one
+		for i, mark := range marks {
+			intend(t, r, intent(int64(i+1), mark, 1))
+		}
+		open := remember(t, r,
+			acknowledged(1, 1, 1), aside(2, 1, 1), acknowledged(3, 2, 1), acknowledged(4, 9, 1), // 4 is of another batch
+			acknowledged(5, 1, 1), acknowledged(6, 1, 1), aside(7, 9, 1)) // and so is 7
+		if open != 2 {
+			t.Errorf("%d intents are open, want those of 4 and 7", open)
+		}
+		for i, k := range lookup(t, r, 1, 2, 3, 4, 5, 6, 7) {
+			id := i + 1
+			if got, want := k.Remembered, slices.Contains([]int{1, 3, 5, 6}, id); got != want {
+				t.Errorf("%d: remembered is %v, want %v", id, got, want)
+			}
+			if got, want := k.Pending, id == 4 || id == 7; got != want {
+				t.Errorf("%d: pending is %v, want %v", id, got, want)
+			}
+			if got, want := k.Aside != 0, id == 2; got != want {
+				t.Errorf("%d: aside is %v, want %v", id, got, want)
 			}
 		}
 	})

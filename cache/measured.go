@@ -127,20 +127,19 @@ func (m *measured) look(p []byte) error {
 
 // lineEnds looks at what the line says is to follow. What it does not understand it leaves to the library.
 func (m *measured) lineEnds() error {
-	announced := string(bytes.TrimRight(m.begun[min(1, m.line):min(m.line, len(m.begun))], "\r\n"))
-	n, err := strconv.ParseInt(announced, 10, 64)
-	endless := errors.Is(err, strconv.ErrRange)
 	switch m.begun[0] {
 	case '$', '=', '!':
 		m.depth = 0
+		n, endless, ok := m.announced()
 		if endless || n > maxText {
 			return errTooMuch
 		}
-		if n >= 0 && err == nil {
+		if n >= 0 && ok {
 			m.text = n + int64(len("\r\n"))
 			return nil
 		}
 	case '*', '~', '>', '%', '|':
+		n, endless, _ := m.announced()
 		if endless || n > maxParts {
 			return errTooMuch
 		}
@@ -151,6 +150,12 @@ func (m *measured) lineEnds() error {
 	m.depth = 0
 	m.parts--
 	return nil
+}
+
+// announced is the number in the line, if there is one.
+func (m *measured) announced() (n int64, endless, ok bool) {
+	n, err := strconv.ParseInt(string(bytes.TrimRight(m.begun[min(1, m.line):min(m.line, len(m.begun))], "\r\n")), 10, 64)
+	return n, errors.Is(err, strconv.ErrRange), err == nil
 }
 
 // opens notes that a list of n parts, or of so many pairs, has begun.

@@ -129,18 +129,17 @@ func hmget(ctx context.Context, trip redis.Pipeliner, key string, fields []any) 
 // Refresh rewrites the raw hash and "last seen" of unchanged shifts, and brings those of the older form whose start is told
 // into the newer one. It leaves those with an open intent alone too.
 func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsync.Seen) error {
-	values := pack(len(seen), len(seen)*(8+16+startSize))
+	values := r.pack()
+	defer r.unpack(values)
 	for i := range seen {
 		value := append(binary.BigEndian.AppendUint64(values.buf, seen[i].Raw), seen[i].Fingerprint[:]...)
 		values.add(binary.BigEndian.AppendUint32(value, seconds(seen[i].StartTime)))
 	}
-	text := values.strings()
-
-	args := make([]any, 0, 2+2*len(seen))
-	args = append(args, term.Owner, term.Claim)
-	for i := range seen {
-		args = append(args, &seen[i].ID, &text[i])
+	args := append(values.args, term.Owner, term.Claim)
+	for i, value := range values.all() {
+		args = append(args, &seen[i].ID, value)
 	}
+	values.args = args
 	keys := []string{r.key.lease, r.key.shifts, r.key.intents}
 	_, err := r.run(ctx, r.script.refresh, keys, args...)
 	return err

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,8 @@ type Redis struct {
 
 	turn chan struct{} // holds one element while a Claim or an Intend is on its way
 	step int64         // number of the last of them; guarded by turn
+
+	packs sync.Pool // of *packed
 
 	// What Lookup found last, which spares it a second trip and nothing else.
 	intents, aside, doubted atomic.Bool

@@ -56,7 +56,8 @@ type decider struct {
 	trusted []int64            // seen as they are remembered, though another version of them was doubted
 	held    map[int64]Sighting // came again while their id was flying; the newest counts
 	shift   Shift
-	bound   bool // the account was compared
+	intent  Intent // of the shift in hand
+	bound   bool   // the account was compared
 	account map[int64]int
 	tally   Tally
 	again   bool // the window is read a second time, for shifts that differ in nothing but their schema
@@ -78,7 +79,7 @@ func (p *pass) decide(ctx context.Context, fail func(error), again bool, in <-ch
 				fail(err)
 			}
 		}
-		a.sightings, a.json = a.sightings[:0], a.json[:0]
+		a.sightings, a.json = a.sightings[:0], emptied(a.json)
 		p.answers <- a
 	}
 	if err == nil {
@@ -175,7 +176,8 @@ func (d *decider) decide(ctx context.Context, sightings []Sighting) error {
 
 // examine reads a shift whose bytes are not known and decides by its content.
 func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
-	in := Intent{Mark: d.t.marks}
+	in := &d.intent
+	*in = Intent{Mark: d.t.marks}
 	v, buf, err := d.judge(ctx, s, k, &d.shift, d.batch.buf, &in.Record)
 	d.batch.buf = buf[:len(d.batch.buf)] // grown only by a record that is kept
 	if d.shift.ID == s.ID {
@@ -213,12 +215,12 @@ func (d *decider) examine(ctx context.Context, s Sighting, k Known, room *int) {
 		}
 	default:
 		if older(in.Version, newest(k)) {
-			d.doubt(in, k.Pending)
+			d.doubt(*in, k.Pending)
 			return
 		}
 		d.tally.Changed++
 	}
-	if d.collect(in, k.Pending, room) {
+	if d.collect(*in, k.Pending, room) {
 		d.batch.buf = buf
 	}
 }

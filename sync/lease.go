@@ -49,6 +49,7 @@ type tenure struct {
 	displaced atomic.Bool // fenced: the next pass has to take over anew
 	marks     uint64      // mark of the batch that is being collected
 	allowance allowance
+	memory    memory
 }
 
 // Err returns ErrLeaseLost once the lease is over. A worker that was paused learns of it here and not from a timer
@@ -124,7 +125,7 @@ func (w *Worker) lastStep() time.Duration { return max(w.StopTimeout/6, time.Sec
 // to time and the asking goes on at the same pace, since the holder may die just when Redis is back.
 func (w *Worker) acquire(ctx context.Context, patience time.Duration) (*tenure, error) {
 	began, told := time.Now(), time.Time{}
-	t := &tenure{owner: Owner{Token: newToken(), Name: w.Name}}
+	t := &tenure{owner: Owner{Token: newToken(), Name: w.Name}, memory: newMemory()}
 	t.term.Owner = t.owner.Token
 	for {
 		asked := time.Now()

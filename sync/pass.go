@@ -161,8 +161,7 @@ type pass struct {
 	missing int       // Report.Missing
 	gone    []int64   // Report.GoneIDs
 
-	answers chan *answer // those that are not in use
-	batches chan *batch  // those that are not in use
+	memory
 
 	mu     sync.Mutex         // guards what is below
 	flying map[int64]struct{} // ids between decide and the end of remember
@@ -171,14 +170,36 @@ type pass struct {
 }
 
 func newPass(w *Worker, t *tenure) *pass {
-	p := &pass{Worker: w, t: t, id: newToken(), answers: make(chan *answer, 3), batches: make(chan *batch, 5), flying: map[int64]struct{}{}}
-	for range cap(p.answers) {
-		p.answers <- &answer{}
+	return &pass{Worker: w, t: t, id: newToken(), memory: t.memory, flying: map[int64]struct{}{}}
+}
+
+// memory is what passes work in, one after the other: most of what a worker does is to read the same shifts again, and
+// to make room for them anew each time would be most of what that costs.
+type memory struct {
+	answers chan *answer // those that are not in use
+	batches chan *batch  // those that are not in use
+}
+
+func newMemory() memory {
+	m := memory{answers: make(chan *answer, 3), batches: make(chan *batch, 5)}
+	for range cap(m.answers) {
+		m.answers <- &answer{}
 	}
-	for range cap(p.batches) {
-		p.batches <- &batch{}
+	for range cap(m.batches) {
+		m.batches <- &batch{}
 	}
-	return p
+	return m
+}
+
+// keepBytes is the most that is kept of what a batch needed: one of giants must not be the measure of all.
+const keepBytes = 1 << 20
+
+// emptied returns b to be filled again.
+func emptied(b []byte) []byte {
+	if cap(b) > keepBytes {
+		return nil
+	}
+	return b[:0]
 }
 
 // batch is what goes through the pipeline together.
@@ -186,6 +207,7 @@ type batch struct {
 	intents  []Intent
 	records  []Record     // of the intents, as the publisher takes them
 	outcomes []Outcome    // of the intents, once published
+	settled  []Settled    // of the intents, those that were acknowledged
 	aside    []Settled    // shifts that could not be made records
 	letters  []DeadLetter // of those in aside, one for each
 	buf      []byte       // holds the keys and values, and the letters' bodies
@@ -403,7 +425,7 @@ func (p *pass) publish(ctx context.Context, b *batch) error {
 // remember ends the intents whose fate is known. Bad shifts come last: there may be no room for their letters, and that
 // is to cost nothing else.
 func (p *pass) remember(ctx context.Context, b *batch) error {
-	var settled []Settled
+	b.settled = b.settled[:0]
 	aside, letters := b.aside, b.letters
 	for i, o := range b.outcomes {
 		in := &b.intents[i]
@@ -411,7 +433,7 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 		switch o.Fate {
 		case Acknowledged:
 			s.Partition, s.Offset = o.Partition, o.Offset
-			settled = append(settled, s)
+			b.settled = append(b.settled, s)
 		case Refused:
 			s.Aside = o.Reason
 			aside = append(aside, s)
@@ -419,9 +441,9 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 		}
 	}
 	if p.DeadLetters == nil {
-		return p.settled(ctx, append(settled, aside...))
+		return p.settled(ctx, append(b.settled, aside...))
 	}
-	if err := p.settled(ctx, settled); err != nil {
+	if err := p.settled(ctx, b.settled); err != nil {
 		return err
 	}
 	return p.settled(ctx, p.addressed(aside, letters))
@@ -464,7 +486,7 @@ func (p *pass) land(b *batch) {
 		delete(p.flying, b.aside[i].ID)
 	}
 	p.mu.Unlock()
-	b.intents, b.records, b.outcomes, b.aside, b.letters, b.buf, b.void = b.intents[:0], b.records[:0], nil, b.aside[:0], b.letters[:0], b.buf[:0], false
+	b.intents, b.records, b.outcomes, b.aside, b.letters, b.buf, b.void = b.intents[:0], b.records[:0], nil, b.aside[:0], b.letters[:0], emptied(b.buf), false
 	p.batches <- b
 }
 

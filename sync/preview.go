@@ -82,7 +82,7 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 	seed := rawSeed(schemas, maxRecord)
 	err = v.Source.Read(ctx, v.rep.Window, func(id int64, hash uint64, raw []byte) error {
 		if v.Deletes != DeletesOff {
-			v.roll.seen = append(v.roll.seen, id)
+			v.roll.seen.add(id)
 		}
 		begin := len(v.json)
 		v.json = append(v.json, raw...)

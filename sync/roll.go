@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -33,7 +34,7 @@ const (
 // That a shift is missing proves nothing. It may have left the window, or be shown to us no longer, or the answer may
 // be wrong. So each one is asked for by itself, and only a source that says that there is no such shift is believed.
 type roll struct {
-	seen []int64 // ids of the answer
+	seen idList // of the answer
 
 	missing  int // remembered, not in the answer, and not known to be so for good
 	expected int // remembered, and not known to be missing for good
@@ -64,7 +65,7 @@ func (p *pass) readAndMark(ctx context.Context, add adder) error {
 		return p.readWindow(ctx, add)
 	}
 	return p.readWindow(ctx, func(id int64, hash uint64, raw []byte) error {
-		p.roll.seen = append(p.roll.seen, id)
+		p.roll.seen.add(id)
 		return add(id, hash, raw)
 	})
 }
@@ -131,7 +132,7 @@ func (p *pass) believe(notes []Note, gone []int64) {
 
 // compare goes through what is remembered and picks those to ask for.
 func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int) error {
-	slices.Sort(r.seen)
+	sort.Sort(&r.seen)
 	var (
 		known int      // to be missing for good
 		back  []Absent // kept back by the guard, and not due; they are tried at once when it would let them go
@@ -172,8 +173,8 @@ func (r *roll) compare(ctx context.Context, w *Worker, window Window, budget int
 
 // has tells whether the answer had the shift, once compare has sorted it.
 func (r *roll) has(id int64) bool {
-	_, seen := slices.BinarySearch(r.seen, id)
-	return seen
+	at := sort.Search(r.seen.Len(), func(i int) bool { return r.seen.at(i) >= id })
+	return at < r.seen.Len() && r.seen.at(at) == id
 }
 
 // among tells whether a shift is one of them. The store may tell of one twice.
@@ -208,7 +209,7 @@ func (r *roll) guarded(share float64) bool {
 	if share >= 1 {
 		return false
 	}
-	return len(r.seen) == 0 || r.missing > 1 && float64(r.missing) > share*float64(r.expected)
+	return r.seen.Len() == 0 || r.missing > 1 && float64(r.missing) > share*float64(r.expected)
 }
 
 // warning says that, and what to do.

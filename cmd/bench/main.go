@@ -7,6 +7,7 @@
 //	go run ./cmd/bench                            all cases, three passes of each, with the ceiling of each
 //	go run ./cmd/bench --shifts 100000 --changed all,none --way plain
 //	go run ./cmd/bench --against PATH             this tree's worker and another build of it by turns
+//	go run ./cmd/bench rest                       what a worker takes that has nothing to do
 //	go run ./cmd/bench --plot docs/benchmarks.svg
 //
 // Each pass is a line that benchstat reads. docs/benchmarks.md tells what is measured and how.
@@ -36,6 +37,7 @@ func main() {
 // options are what can be asked for.
 type options struct {
 	Measure  measureOptions `cmd:"" default:"withargs" help:"Measure passes."`
+	Rest     restOptions    `cmd:"" help:"Measure what a worker takes that has nothing to do."`
 	API      apiOptions     `cmd:"" name:"serve-api" hidden:""`
 	Broker   brokerOptions  `cmd:"" name:"serve-broker" hidden:""`
 	OneStage stageOptions   `cmd:"" name:"stage" hidden:""`
@@ -45,10 +47,10 @@ type measureOptions struct {
 	Shifts  []int    `help:"Shifts in the window." default:"10000,100000,1000000"`
 	Changed []string `help:"How many of them are new or changed: all, none, or 1% of them." default:"all,none,1%" enum:"all,none,1%"`
 	Way     []string `help:"How they come: plain or gzip, or plain with Redis far away (0.6 ms)." default:"plain,gzip,far" enum:"plain,gzip,far"`
-	Count   int      `help:"Passes of each case." default:"3"`
+	Count   int      `help:"Passes of each case; of a million shifts it is one." default:"3"`
 	Worker  string   `help:"The worker to measure. Else it is built from this tree." placeholder:"PATH"`
 	Against string   `help:"Another build of the worker, whose passes alternate with the first one's; there is no ceiling then." placeholder:"PATH"`
-	Kafka   string   `help:"Measure with these brokers instead of the loopback one, in a topic bench-N that is there." placeholder:"HOST:PORT"`
+	Kafka   string   `help:"Measure with these brokers instead of the loopback one, in their topic bench." placeholder:"HOST:PORT"`
 	Plot    string   `help:"Write a plot of the result, an SVG, to this file." placeholder:"PATH"`
 	Guard   float64  `help:"Warn of each case that stays below this share of its ceiling. It does not fail." placeholder:"SHARE"`
 }
@@ -71,6 +73,8 @@ func start(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		return o.API.serve(stdin, stdout)
 	case "serve-broker":
 		return o.Broker.serve(stdin, stdout)
+	case "rest":
+		return o.Rest.measure(ctx, stdout, stderr)
 	case "stage":
 		return o.OneStage.measure(ctx, stdout)
 	}

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type pass struct {
 	api       figures
 	broker    figures
 	redis     redisFigures
+	others    float64 // share of all processors that other processes of the machine took meanwhile
 }
 
 // redisFigures are what Redis counts.
@@ -49,9 +51,9 @@ func (p *pass) print(w io.Writer, c scenario, pairs bool, which int) {
 	}
 	perShift := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(c.shifts) }
 	fmt.Fprintf(w, "Benchmark%s-%d\t1\t%d ns/op\t%.0f shifts/s\t%.0f worker-ns/shift\t%.0f redis-ns/shift\t%.0f broker-ns/shift\t%.0f api-ns/shift\t%.1f peak-MB"+
-		"\t%d redis-cmds\t%.0f redis-B/shift\t%d api-calls\t%d produce-reqs\n",
+		"\t%.0f others-%%\t%d redis-cmds\t%.0f redis-B/shift\t%d api-calls\t%d produce-reqs\n",
 		name, runtime.NumCPU(), p.took.Nanoseconds(), p.speed(c), perShift(p.worker), perShift(p.redis.CPU), perShift(p.broker.CPU), perShift(p.api.CPU),
-		float64(p.peak)/1e6, p.redis.Commands, float64(p.redis.In+p.redis.Out)/float64(c.shifts), p.api.Requests, p.broker.Requests)
+		float64(p.peak)/(1<<20), 100*p.others, p.redis.Commands, float64(p.redis.In+p.redis.Out)/float64(c.shifts), p.api.Requests, p.broker.Requests)
 }
 
 // pass runs the worker for a pass.
@@ -60,6 +62,7 @@ func (w *world) pass(ctx context.Context, worker string, c scenario) (p pass, er
 	if err != nil {
 		return p, err
 	}
+	busy, own, began := busyTime(), usedBy(syscall.RUSAGE_SELF), time.Now()
 	cmd := exec.CommandContext(ctx, worker, "--once")
 	cmd.Env = w.env
 	var log bytes.Buffer
@@ -85,6 +88,7 @@ func (w *world) pass(ctx context.Context, worker string, c scenario) (p pass, er
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || last.Report.TookMS == 0 {
 		return p, fmt.Errorf("the worker's last line is no report: %w\n%s", err, log.String())
 	}
+	busy, own, wall := busyTime()-busy, usedBy(syscall.RUSAGE_SELF)-own, time.Since(began)
 	p.took, p.published = time.Duration(last.Report.TookMS*float64(time.Millisecond)), last.Report.Published
 	p.worker = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	after, err := w.figures(ctx)
@@ -97,6 +101,7 @@ func (w *world) pass(ctx context.Context, worker string, c scenario) (p pass, er
 		In:       after.redis.In - before.redis.In,
 		Out:      after.redis.Out - before.redis.Out,
 	}
+	p.others = max(0, (busy-own-p.worker-p.servers()).Seconds()/(wall.Seconds()*float64(runtime.NumCPU())))
 	return p, nil
 }
 
@@ -142,6 +147,25 @@ func (w *world) redisFigures(ctx context.Context) (f redisFigures, err error) {
 		}
 	}
 	return f, nil
+}
+
+// busyTime is the time that all processors have worked since the machine began.
+func busyTime() (busy time.Duration) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	const tick = 10 * time.Millisecond // what the kernel counts in, for whoever reads this file
+	for i, field := range strings.Fields(line) {
+		switch i {
+		case 1, 2, 3, 6, 7, 8: // user, nice, system, interrupts, and what another machine on the same processors took
+			if n, err := strconv.ParseInt(field, 10, 64); err == nil {
+				busy += time.Duration(n) * tick
+			}
+		}
+	}
+	return busy
 }
 
 // watchMemory returns the largest resident size of a process, asked for every 5 ms until it has ended. What the kernel

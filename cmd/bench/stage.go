@@ -55,7 +55,7 @@ func (w *world) stages(ctx context.Context, c scenario) (t stageTimes, err error
 		return t, err
 	}
 	if c.each() == 1 {
-		if err := w.redis.Do(ctx, "flushall", "sync"); err != nil {
+		if err := w.forget(ctx); err != nil {
 			return t, err
 		}
 	}

@@ -33,10 +33,18 @@ import (
 func main() {
 	// Who has stopped reading what we print ends a write with an error, not the program with a signal.
 	signal.Ignore(syscall.SIGPIPE)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	err := run(untilSignal(), os.Args[1:], environment(), os.Stdout, os.Stderr)
 	complain(os.Stderr, err)
 	os.Exit(exitCode(err))
 }
+
+// garbagePercent is how much garbage may come to what is in use before it is collected. What is in use is a few MB,
+// however many shifts there are, and there is little garbage: at the usual 100 the program took 5 MB more, to save 3 % of
+// its CPU time in a pass.
+const garbagePercent = 30
 
 // complain says what went wrong, if anything did and the log does not say it already.
 func complain(w io.Writer, err error) {
