@@ -227,7 +227,7 @@ func TestThePageTellsOfAPassWhatTheLogDoes(t *testing.T) {
 	for v, i := reflect.ValueOf(&rep.Tally).Elem(), 0; i < v.NumField(); i++ {
 		v.Field(i).SetInt(int64(100 + i))
 	}
-	rep.Pending, rep.Missing, rep.Swept = 201, 202, 203
+	rep.Pending, rep.Unburied, rep.Missing, rep.Swept = 201, 204, 202, 203
 	w.Took(0)
 	w.Done(rep, nil)
 	w.Done(report(shiftsync.Tally{}), errRedis)
