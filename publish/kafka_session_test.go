@@ -138,11 +138,15 @@ func TestAConnectionThatOutlivesItsUseDoesNotHaveTheOthersReplacedAgainAndAgain(
 		}
 		return dialed.Load()
 	}
-	before := ask() // all that were open are replaced
-	for range 5 {
-		if now := ask(); now != before {
-			t.Fatalf("dialed %d times for one more question, want to go on with what is open", now-before)
-		}
+	before, began := ask(), time.Now() // all that were open are replaced
+	const questions = 20
+	for range questions {
+		ask()
+	}
+	// On a slow machine the new ones come to the end of their use meanwhile, too.
+	ends := int32(time.Since(began)/(lasts*3/5)) + 1
+	if n := dialed.Load() - before; n > ends*before {
+		t.Errorf("dialed %d times for %d questions in %s, want to go on with what is open", n, questions, time.Since(began))
 	}
 	held.Release()
 	within(t, "publish", done)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -71,6 +72,26 @@ func TestAComplaintOfTheServerIsHeardByWhoReadsAndByWhoWrites(t *testing.T) {
 					t.Errorf("got %v, want %q", err, c.says)
 				}
 			})
+		}
+	}
+}
+
+// Java says of any certificate that it does not take that it is unknown.
+func TestWhatMayBeWrongWithOurCertificateIsSaidWhereTheServerDoesNot(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t, "ours")
+	for claim, c := range map[string]struct {
+		ends time.Time
+		says string
+	}{
+		"one that has expired": {time.Now().Add(-time.Minute), "the server does not accept the certificate in KAFKA_TLS_CERT, which has expired, on 20"},
+		"one that has not":     {tomorrow(), "the server does not accept the certificate in KAFKA_TLS_CERT: let the server trust the authority that has signed it, or give another one: "},
+	} {
+		cert, key := ours.signed("slotsync", c.ends)
+		f := tlsFiles{certSetting: "KAFKA_TLS_CERT", cert: pemFrom(t, "KAFKA_TLS_CERT", cert), key: pemFrom(t, "KAFKA_TLS_KEY", key)}
+		unknown := errors.New("remote error: tls: unknown certificate")
+		if err := f.explainAlert(unknown); !strings.HasPrefix(err.Error(), c.says) || !errors.Is(err, unknown) {
+			t.Errorf("%s: got %v, want %q", claim, err, c.says)
 		}
 	}
 }
