@@ -44,7 +44,7 @@ func (p *pass) addressed(aside []Settled, letters []DeadLetter) []Settled {
 		}
 		aside = aside[:room]
 	}
-	now := time.Unix(time.Now().Unix(), 0) // as precise as it is kept
+	now := time.Now()
 	for i := range aside {
 		l := &letters[i]
 		l.Raw, l.Pass, l.Time = aside[i].Raw, p.id, now

@@ -192,14 +192,12 @@ func forgets(t *testing.T, f forgetting, leaves string) (wrong string, names []s
 		second := &incarnation{world: w, name: "second", plan: at(f.thenStep, f.then), meanwhile: first.meanwhile}
 		_, _ = second.worker().RunOnce(t.Context())
 		w.set(map[int64]string{1: gone})
-		var err error
 		for range 4 {
 			<-time.After(20 * time.Minute)
-			_, _, err = once(t, w)
+			_, _, _ = once(t, w)
 		}
 		w.deliver()
-		_, _, err = once(t, w)
-		if err != nil {
+		if _, _, err := once(t, w); err != nil {
 			wrong = fmt.Sprintf("does not come to rest: %v", err)
 		}
 		for id, want := range map[int64]string{1: tombstone, 2: "A", 3: "A", 5: tombstone} {

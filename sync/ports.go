@@ -96,7 +96,7 @@ type DeadLetter struct {
 	Key    []byte    // of the record; nil if it never was one
 	Body   []byte    // the shift's JSON as it came or, at StagePublish, the value of the record
 	Pass   string    // id of the pass that set the shift aside
-	Time   time.Time // when that was, in whole seconds
+	Time   time.Time // when that was; the store keeps whole seconds
 }
 
 // Stage is how far a shift came.
