@@ -69,7 +69,6 @@ type repeat struct {
 	label        label
 	first, again arrival
 	forgotten    bool      // what was remembered of the shift was dropped between
-	adrift       bool      // its intent stood when a worker died
 	changed      time.Time // when it had changed between, to be taken back; zero: it had not
 }
 
@@ -170,7 +169,8 @@ func (a *accounts) fair() int {
 	return n
 }
 
-// judge tells whether all that was repeated may have been. It is asked at rest, when every pass has been told of.
+// judge tells whether all that was repeated may have been. It is asked at rest, when every pass and death has been told of,
+// by who tells of deaths.
 func (a *accounts) judge() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -215,7 +215,7 @@ func (a *accounts) unfair(r *repeat) string {
 			return fmt.Sprintf("which had sent %d and remembered %d", first.records, first.report.Published)
 		}
 		return ""
-	case r.adrift:
+	case r.shift.adrift.between(r.first.at, r.again.at):
 		return ""
 	}
 	return "whose worker died after it was remembered"

@@ -11,15 +11,17 @@ import (
 
 // sent is a record of a pass that says what one of another pass said.
 func sent(first, again string) *repeat {
-	return &repeat{shift: &shift{}, first: arrival{pass: first}, again: arrival{pass: again, at: time.Now().Add(time.Minute)}}
+	now := time.Now()
+	return &repeat{shift: &shift{}, first: arrival{pass: first, at: now.Add(-time.Minute)}, again: arrival{pass: again, at: now.Add(time.Minute)}}
 }
 
 func TestWhatMayBeRepeatedIsWhatWasNotRemembered(t *testing.T) {
 	ended := func(result string, published, pending int) *report {
 		return &report{Pass: "a", Published: published, Pending: pending, result: result}
 	}
-	forgotten, adrift, takenBack := sent("a", "b"), sent("a", "b"), sent("a", "b")
-	forgotten.forgotten, adrift.adrift, takenBack.changed = true, true, time.Now().Add(-time.Minute)
+	forgotten, adrift, before, takenBack := sent("a", "b"), sent("a", "b"), sent("a", "b"), sent("a", "b")
+	forgotten.forgotten, takenBack.changed = true, time.Now().Add(-time.Minute)
+	adrift.shift.adrift, before.shift.adrift = marks{time.Now()}, marks{time.Now().Add(-time.Hour)}
 	for _, c := range []struct {
 		claim   string
 		records int // of pass a
@@ -35,6 +37,7 @@ func TestWhatMayBeRepeatedIsWhatWasNotRemembered(t *testing.T) {
 		{"what Redis was made to forget", 3, ended("ok", 3, 0), []*repeat{forgotten}, ""},
 		{"what stood when a worker died", 3, nil, []*repeat{adrift}, ""},
 		{"nothing else of a dead worker", 3, nil, []*repeat{sent("a", "b")}, "died after it was remembered"},
+		{"not what stood when another one had died before", 3, nil, []*repeat{before}, "died after it was remembered"},
 		{"what stood, of a pass that did all", 3, ended("ok", 3, 0), []*repeat{adrift}, "remembered 3"},
 		{"what was taken back in an outage", 3, ended("pending", 2, 1), []*repeat{takenBack, sent("a", "b")}, ""},
 		{"not what was taken back while all was well", 3, ended("ok", 3, 0), []*repeat{takenBack}, "remembered 3"},

@@ -2,7 +2,10 @@
 
 package main
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // debt is a version that has to arrive, or one from later, unless what they say is in the topic already.
 type debt struct {
@@ -16,7 +19,7 @@ func (t *truth) due(s *shift) int {
 	switch k := s.kind(); {
 	case k.shown():
 		return newest
-	case s.veiled, s.forgotten, t.deletes == deletesOff, k == gone && t.deletes == deletesUpdate:
+	case s.veiled, s.forgotten.between(s.last.at, time.Now()), t.deletes == deletesOff, k == gone && t.deletes == deletesUpdate:
 		return s.owed
 	case s.last.version < 0 && s.owed < 0:
 		return -1 // a shift that was never seen is not missed

@@ -179,10 +179,9 @@ func (t *truth) arrive(id int64, l label, now arrival, value map[string]any) (*r
 	}
 	var r *repeat
 	if again {
-		r = &repeat{shift: s, label: l, first: before, again: now, forgotten: s.forgotten, adrift: s.adrift, changed: s.changedBetween(before, now)}
-		s.adrift = false
+		r = &repeat{shift: s, label: l, first: before, again: now, forgotten: s.forgotten.between(before.at, now.at), changed: s.changedBetween(before, now)}
 	}
-	s.last, s.forgotten = now, false
+	s.last = now
 	return r, nil
 }
 

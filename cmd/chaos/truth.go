@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,8 +60,19 @@ type shift struct {
 	lettered label   // version of the newest dead letter
 	buried   arrival // that letter
 
-	forgotten bool // what was remembered of it was dropped, and nothing has arrived since
-	adrift    bool // its intent stood when a worker died
+	forgotten marks // when what was remembered of it was dropped
+	adrift    marks // when a worker died while its intent stood
+}
+
+// marks are when something happened.
+type marks []time.Time
+
+// slack is for a time that was noted a little before or after what it is of.
+const slack = time.Second
+
+// between tells whether it happened between two times.
+func (m marks) between(from, to time.Time) bool {
+	return slices.ContainsFunc(m, func(at time.Time) bool { return at.After(from.Add(-slack)) && at.Before(to.Add(slack)) })
 }
 
 // version is what the API says of a shift from some moment on.
@@ -301,7 +313,7 @@ func (t *truth) forgot(ids []int64) {
 	defer t.mu.Unlock()
 	for _, id := range ids {
 		if s := t.byID[id]; s != nil {
-			s.forgotten = true
+			s.forgotten = append(s.forgotten, time.Now())
 		}
 	}
 }
@@ -312,7 +324,7 @@ func (t *truth) left(ids []int64) int {
 	defer t.mu.Unlock()
 	for _, id := range ids {
 		if s := t.byID[id]; s != nil {
-			s.adrift = true
+			s.adrift = append(s.adrift, time.Now())
 		}
 	}
 	return len(ids)
