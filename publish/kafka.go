@@ -121,8 +121,9 @@ func NewKafka(brokers []string, topic string, o KafkaOptions) (*Kafka, error) {
 	transport := &kafka.Transport{
 		Dial:        d.dial,
 		DialTimeout: d.timeout(),
-		// A new leader is found by the next refresh, at a random time within this; until then each attempt fails.
-		MetadataTTL:    2 * time.Second,
+		// The leader after one that died is found by the next refresh, at a random time within this; until then each attempt
+		// fails. To ask every second is most of what a worker costs that has nothing to do.
+		MetadataTTL:    4 * time.Second,
 		MetadataTopics: []string{topic}, // else the metadata of every topic is fetched each time
 		ClientID:       o.ClientID,
 	}

@@ -300,6 +300,9 @@ func (k *Kafka) send(ctx context.Context, hold shiftsync.Hold, c *call, b *batch
 		default:
 			b.doubt = true
 		}
+		if code == kafka.NotLeaderForPartition {
+			k.Rest() // who is the leader now is asked before the next attempt, and not only when that is due
+		}
 		if !pause(ctx, pauses.NextBackOff()) || !k.worthTrying(ctx) {
 			return open(fmt.Errorf("%s: gave up after %d attempts: %w", where(), attempt, last))
 		}

@@ -69,6 +69,7 @@ func recorded(t *testing.T) []string {
 		}
 	}
 	pass(0, env{})
+	due(w)
 	now := time.Now()
 	for id := range truth(w) {
 		shift, _ := w.API.Get(id)
