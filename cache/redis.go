@@ -73,7 +73,7 @@ func Destination(clusterID, topic, name string) string {
 
 type keys struct {
 	lease, shifts, intents, aside, wanted, layout, ends, swept string
-	missing, called, doubted, letters                          string
+	missing, called, doubted, letters, inStep                  string
 }
 
 func keysOf(destination string) keys {
@@ -91,6 +91,7 @@ func keysOf(destination string) keys {
 		called:  prefix + "called",
 		doubted: prefix + "doubted",
 		letters: prefix + "letters",
+		inStep:  prefix + "in_step",
 	}
 }
 
@@ -108,7 +109,7 @@ type scripts struct {
 
 func newScripts() scripts {
 	return scripts{
-		acquire:  script("acquire"),
+		acquire:  script("now", "acquire"),
 		renew:    script("lease", "renew"),
 		release:  script("lease", "release"),
 		claim:    script("lease", "claim"),

@@ -50,12 +50,12 @@ func TestHealthFollowsTheWorker(t *testing.T) {
 		after(time.Second)
 		expect("too late", stateStarting, false, false, "no sign of life for 4m2s, 4m1s would be the longest")
 
-		w.Standby("other")
+		w.Standby(shiftsync.Standing{Holder: "other"})
 		expect("standing by", stateStandby, true, true, "")
 		after(patience + time.Second)
 		expect("standing by, in silence", stateStandby, false, false, "no sign of life")
 
-		w.Took(0)
+		w.Acquired(shiftsync.Standing{})
 		expect("the lease", stateActive, true, false, "no pass has ended")
 		for range 5 { // longer than any silence
 			w.Reading()
@@ -89,7 +89,7 @@ func TestHealthFollowsTheWorker(t *testing.T) {
 		after(10*time.Minute + patience)
 		expect("a rival, given time", stateActive, true, false, "fenced")
 		w.Done(pass, nil)
-		w.Took(0)
+		w.Acquired(shiftsync.Standing{})
 		expect("the lease anew", stateActive, true, false, "no pass has ended")
 	})
 }
@@ -105,7 +105,7 @@ func TestHealthIsAskedByHTTP(t *testing.T) {
 		{"HEAD", "/healthz", nil, 200},
 		{"GET", "/readyz", nil, 503},
 		{"HEAD", "/readyz", nil, 503},
-		{"GET", "/readyz", func() { w.Standby("other") }, 200},
+		{"GET", "/readyz", func() { w.Standby(shiftsync.Standing{Holder: "other"}) }, 200},
 		{"POST", "/healthz", nil, 405},
 		{"DELETE", "/readyz", nil, 405},
 		{"GET", "/nothing", nil, 404},
