@@ -62,10 +62,14 @@ type Config struct {
 // Response is one attempt to get an answer.
 type Response struct {
 	Latency   time.Duration // until the headers, or until there was an error
-	Class     string        // "2xx" to "5xx", or "error" when there was no answer
+	Class     string        // "2xx" to "5xx", ClassNoShift, or "error" when there was no answer
 	Remaining int           // requests left as the API says; -1: it does not say
 	Date      time.Time     // by the API's clock, in whole seconds; zero: it does not say
 }
+
+// ClassNoShift is the class of the status that says of a single shift that it is not there. It is an answer to a question
+// and no refusal.
+const ClassNoShift = "no_shift"
 
 // Client reads shifts from the API. It may be used from several goroutines.
 type Client struct {

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/slotsync/slotsync/wiw"
+)
 
 // Names of metrics. Those of slot_sync stand first; its dashboards hang on them.
 const (
@@ -83,7 +87,7 @@ func (t tag) String() string {
 // made of it.
 func metricList() []metric {
 	result := []tag{{"result", []string{resultOK, resultPending, resultFailed}}}
-	class := []tag{{"status_class", []string{"2xx", "3xx", "4xx", "5xx", "error"}}}
+	class := []tag{{"status_class", []string{"2xx", "3xx", "4xx", "5xx", wiw.ClassNoShift, "error"}}}
 	step := []tag{{"step", steps()}}
 	var reasons []string
 	for _, c := range causes() {
@@ -116,7 +120,7 @@ func metricList() []metric {
 		{metricLookedUp, kindCount, "shifts", nil, "missing shifts that were asked for one by one"},
 		{metricGone, kindCount, "shifts", nil, "shifts that were found to be deleted"},
 		{metricSwept, kindCount, "shifts", nil, "shifts that were forgotten because they were not seen for long"},
-		{metricRequests, kindCount, "requests", class, "requests to the API, by the class of the answer's status; error: there was none"},
+		{metricRequests, kindCount, "requests", class, "requests to the API, by the class of the answer's status; no_shift: a single one is not there; error: no answer"},
 		{metricRequest, kindSpread, "seconds", class, "how long the API took to answer a request"},
 		{metricLimit, kindGauge, "requests", nil, "what is left of the API's rate limit, where it tells"},
 		{metricToken, kindGauge, "seconds", nil, "until the session token ends, below 0 when it has; none if the token does not say"},

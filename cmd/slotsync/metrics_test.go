@@ -20,6 +20,7 @@ import (
 
 	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -412,7 +413,7 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	records := make([]shiftsync.Record, 4)
 	records[3] = shiftsync.Record{Value: []byte{0}, Version: shiftsync.Version{UpdatedAt: time.Now()}}
 	m.outcomes(records, []shiftsync.Outcome{{Fate: shiftsync.Unknown}, {Fate: shiftsync.Unsent}, {Fate: shiftsync.Refused}, {Fate: shiftsync.Acknowledged}}, time.Now())
-	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", "error"} {
+	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", wiw.ClassNoShift, "error"} {
 		m.request(class, time.Second)
 	}
 	errs := troubles()
