@@ -20,7 +20,7 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 		}
 		return &failure{verdict: stopped, err: fmt.Errorf("%s: wait for a turn: %w", c.name(q), err)}
 	}
-	ctx, watch := watchSilence(ctx, c.timeout)
+	ctx, watch := watchSilence(ctx, c.timeout, c.onWait)
 	defer watch.release()
 	req, err := c.request(ctx, token, q)
 	if err != nil {

@@ -126,6 +126,9 @@ func (o *observer) Asked(r wiw.Response) {
 	if r.Class != "error" {
 		o.health.needs.heard(causeAPI, time.Now())
 	}
+	if r.Class == "2xx" {
+		o.health.needs.recovers(causeAPI)
+	}
 	o.stats.request(r.Class, r.Latency)
 	if r.Remaining >= 0 {
 		o.stats.remaining(r.Remaining)
@@ -133,6 +136,22 @@ func (o *observer) Asked(r wiw.Response) {
 	if !r.Date.IsZero() {
 		o.compareClocks(time.Until(r.Date))
 	}
+}
+
+// Retries tells at once of an attempt that went wrong and is followed by another: the whole request may take minutes to
+// fail. Once passes fail for it, their lines tell enough.
+func (o *observer) Retries(err error, wait time.Duration) {
+	var said *wiw.StatusError
+	if !errors.As(err, &said) || said.Status >= 500 {
+		o.health.needs.retries(causeAPI, err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	level := slog.LevelWarn
+	if o.failures > 0 {
+		level = slog.LevelDebug
+	}
+	o.log.Log(context.Background(), level, "when i work: asked again", "err", err, "in_s", wait.Round(100*time.Millisecond).Seconds())
 }
 
 // compareClocks warns, once, when the API's clock is ahead of ours, or behind: at another time than we take it for, other
