@@ -21,6 +21,7 @@
 //	layout   hash: what must not change
 //	ends     hash: partition to its highest acknowledged offset
 //	swept    seconds since 1970 of the last sweep
+//	in_step  seconds since 1970 when a pass last left nothing undone; before the first one, of the first lease, and below zero
 //	called   seconds since 1970 of the last look for missing shifts
 //	missing  hash: id of a remembered shift that answers lack to what it was when it was asked for, and when to ask again
 //	doubted  hash: shift id to a version that was read and is older than a known one, and the pass that read it

@@ -155,8 +155,8 @@ func TestLease(t *testing.T) {
 		acquire(t, r, worker)
 		acquire(t, r, worker) // the answer got lost
 		for range 2 {
-			if holder, err := other.Acquire(t.Context(), rival, ttl); holder != worker.Name || err != nil {
-				t.Errorf("got %q, %v, want the holder's name", holder, err)
+			if found, err := other.Acquire(t.Context(), rival, ttl); found.Holder != worker.Name || err != nil {
+				t.Errorf("got %+v, %v, want the holder's name", found, err)
 			}
 			if err := other.Release(t.Context(), rival); err != nil { // it never had it
 				t.Error(err)
@@ -180,8 +180,8 @@ func TestLease(t *testing.T) {
 			}
 		}
 		acquire(t, other, shiftsync.Owner{Token: "nameless"})
-		if holder, err := r.Acquire(t.Context(), worker, ttl); holder == "" || err != nil {
-			t.Errorf("got %q, %v while a worker without a name has it", holder, err)
+		if found, err := r.Acquire(t.Context(), worker, ttl); found.Holder == "" || err != nil {
+			t.Errorf("got %+v, %v while a worker without a name has it", found, err)
 		}
 		if _, err := r.Acquire(t.Context(), shiftsync.Owner{Name: "host"}, ttl); err == nil {
 			t.Error("an owner without a token was let in")
@@ -234,4 +234,59 @@ func TestDestinationsDoNotMeet(t *testing.T) {
 	if k := lookup(t, cache.New(s.client, cache.Destination("cluster", "shifts", "other")), 1)[0]; k.Remembered {
 		t.Error("another destination knows the shift")
 	}
+}
+
+func TestWhoAsksForTheLeaseIsToldHowThingsStand(t *testing.T) {
+	onEach(t, func(t *testing.T, s *server) {
+		r := s.store()
+		asks := func(claim string, owner shiftsync.Owner, want shiftsync.Standing, age time.Duration) {
+			t.Helper()
+			began := time.Now()
+			got, err := r.Acquire(t.Context(), owner, ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if age < 0 && !got.InStep.IsZero() || age >= 0 && (got.InStep.Before(began.Add(-age-3*time.Second)) || got.InStep.After(time.Now().Add(-age))) {
+				t.Errorf("%s: got in step %s, %s ago, want %s ago", claim, got.InStep, time.Since(got.InStep), age)
+			}
+			if got.InStep = (time.Time{}); got != want {
+				t.Errorf("%s: got %+v, want %+v", claim, got, want)
+			}
+		}
+		set := func(seconds int64) {
+			t.Helper()
+			if err := s.client.Set(t.Context(), s.key("in_step"), seconds, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clock, err := s.client.Time(t.Context()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := clock.Unix()
+		asks("a new store", worker, shiftsync.Standing{Never: true}, 0)
+		asks("another one", rival, shiftsync.Standing{Holder: worker.Name, Never: true}, 0)
+		set(-(now - 600))
+		asks("nobody got there for ten minutes", worker, shiftsync.Standing{Never: true}, 10*time.Minute)
+		claim(t, r, term)
+		sweep(t, r, time.Hour)
+		asks("a pass left something", worker, shiftsync.Standing{Never: true}, 10*time.Minute)
+		if _, err := r.Sweep(t.Context(), term, time.Hour, true); err != nil {
+			t.Fatal(err)
+		}
+		asks("a pass was in step", rival, shiftsync.Standing{Holder: worker.Name}, 0)
+		intend(t, r, intent(1, 1, 1), intent(2, 1, 2))
+		set(now - 600)
+		asks("an outage of ten minutes", worker, shiftsync.Standing{Open: 2}, 10*time.Minute)
+		if _, err := r.Sweep(t.Context(), shiftsync.Term{Owner: rival.Token, Claim: "late"}, time.Hour, true); !errors.Is(err, shiftsync.ErrLeaseLost) {
+			t.Errorf("somebody without the lease noted that all is in step: %v", err)
+		}
+		asks("that has changed nothing", rival, shiftsync.Standing{Holder: worker.Name, Open: 2}, 10*time.Minute)
+		if err := s.client.Del(t.Context(), s.key("in_step")).Err(); err != nil {
+			t.Fatal(err)
+		}
+		asks("the holder is of an older release", rival, shiftsync.Standing{Holder: worker.Name, Open: 2}, -1)
+		set(now + 3600)
+		asks("a clock that was set back", worker, shiftsync.Standing{Open: 2}, 0)
+	})
 }

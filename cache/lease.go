@@ -9,24 +9,51 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// Acquire makes owner the holder of the lease, or tells who holds it. A ttl is at least a millisecond.
-func (r *Redis) Acquire(ctx context.Context, owner shiftsync.Owner, ttl time.Duration) (holder string, err error) {
+// Acquire makes owner the holder of the lease, or tells who holds it. A ttl is at least a millisecond. What it tells of
+// time is to the second.
+func (r *Redis) Acquire(ctx context.Context, owner shiftsync.Owner, ttl time.Duration) (found shiftsync.Standing, err error) {
 	if owner.Token == "" {
-		return "", errors.New("an owner needs a token")
+		return found, errors.New("an owner needs a token")
 	}
 	if err := longEnough(ttl); err != nil {
-		return "", err
+		return found, err
 	}
 	name := owner.Name
 	if name == "" {
 		name = "a worker without a name" // an empty answer would mean that there is no other holder
 	}
-	cmd, err := r.run(ctx, r.script.acquire, []string{r.key.lease}, owner.Token, name, ttl.Milliseconds())
+	keys := []string{r.key.lease, r.key.intents, r.key.inStep}
+	cmd, err := r.run(ctx, r.script.acquire, keys, owner.Token, name, ttl.Milliseconds())
 	if err != nil {
-		return "", err
+		return found, err
 	}
-	holder, err = cmd.Text()
-	return holder, explain(r.client, err)
+	told, err := cmd.Slice()
+	if err != nil {
+		return found, explain(r.client, err)
+	}
+	return standing(told, time.Now())
+}
+
+// standing reads what the script tells.
+func standing(told []any, now time.Time) (found shiftsync.Standing, err error) {
+	var figures [3]int64
+	good := len(told) == 1+len(figures)
+	if good {
+		found.Holder, good = told[0].(string)
+	}
+	for i := range figures {
+		if good {
+			figures[i], good = told[1+i].(int64)
+		}
+	}
+	if !good {
+		return shiftsync.Standing{}, errors.New("what the server answers is not how things stand")
+	}
+	found.Open, found.Never = int(figures[0]), figures[2] == 1
+	if age := figures[1]; age >= 0 {
+		found.InStep = now.Add(-time.Duration(age) * time.Second)
+	}
+	return found, nil
 }
 
 // Renew gives owner another ttl.

@@ -148,13 +148,17 @@ func (r *Redis) Refresh(ctx context.Context, term shiftsync.Term, seen []shiftsy
 // Sweep drops what was not seen for longer than keep, in whole seconds, and as old notes of what was set aside or
 // doubted. It is due when the last one to its end is an eighth of keep ago, and never twice in a minute; before the first
 // one, when Sweep was first called so long ago, since nothing is old in a store that is new. It goes through
-// pages of some hundred shifts, each of them one step.
-func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (dropped int, err error) {
+// pages of some hundred shifts, each of them one step; the first one also notes that a pass was in step.
+func (r *Redis) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration, inStep bool) (dropped int, err error) {
 	if keep < time.Second {
 		return 0, errors.New("nothing would be kept")
 	}
 	every := int64(max(keep/8, time.Minute) / time.Second)
-	due, err := r.due(ctx, term, every, begin, r.key.swept)
+	keys := []string{r.key.swept}
+	if inStep {
+		keys = append(keys, r.key.inStep)
+	}
+	due, err := r.due(ctx, term, every, begin, keys...)
 	if err != nil || !due {
 		return 0, err
 	}

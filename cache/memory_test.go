@@ -95,7 +95,7 @@ func TestTimesAreThoseOfRedis(t *testing.T) {
 
 func sweep(tb testing.TB, r *cache.Redis, keep time.Duration) int {
 	tb.Helper()
-	return must(tb)(r.Sweep(tb.Context(), term, keep))
+	return must(tb)(r.Sweep(tb.Context(), term, keep, false))
 }
 
 func TestSweepDropsWhatWasNotSeen(t *testing.T) {
@@ -170,7 +170,7 @@ func TestASweepIsDueAfterAnEighthOfKeep(t *testing.T) {
 			t.Errorf("%s: due is %v, want %v", test.name, got, test.due)
 		}
 	}
-	if _, err := r.Sweep(t.Context(), term, 0); err == nil {
+	if _, err := r.Sweep(t.Context(), term, 0, true); err == nil {
 		t.Error("a sweep that keeps nothing was done")
 	}
 }

@@ -76,7 +76,7 @@ func Destination(clusterID, topic, name string) string {
 
 type keys struct {
 	lease, shifts, intents, aside, wanted, layout, ends, swept string
-	missing, called, doubted, letters                          string
+	missing, called, doubted, letters, inStep                  string
 }
 
 func keysOf(destination string) keys {
@@ -94,6 +94,7 @@ func keysOf(destination string) keys {
 		called:  prefix + "called",
 		doubted: prefix + "doubted",
 		letters: prefix + "letters",
+		inStep:  prefix + "in_step",
 	}
 }
 
@@ -111,7 +112,7 @@ type scripts struct {
 
 func newScripts() scripts {
 	return scripts{
-		acquire:  script("acquire"),
+		acquire:  script("now", "acquire"),
 		renew:    script("lease", "renew"),
 		release:  script("lease", "release"),
 		claim:    script("lease", "claim"),

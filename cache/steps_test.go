@@ -63,7 +63,7 @@ var steps = []step{
 		return nil, r.RollCalled(t.Context(), term, window, func(int64) bool { return false })
 	}},
 	{"sweep", true, func(t *testing.T, r *cache.Redis, term shiftsync.Term) (any, error) {
-		_, err := r.Sweep(t.Context(), term, 100*time.Hour) // how many it dropped is news, not an answer
+		_, err := r.Sweep(t.Context(), term, 100*time.Hour, true) // how many it dropped is news, not an answer
 		return nil, err
 	}},
 }
@@ -194,8 +194,8 @@ func TestTheLeaseRunsOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.mini.FastForward(ttl - time.Second)
-			if holder, err := r.Acquire(t.Context(), rival, ttl); holder != worker.Name || err != nil {
-				t.Fatalf("holder %q, %v, want the worker that has renewed", holder, err)
+			if found, err := r.Acquire(t.Context(), rival, ttl); found.Holder != worker.Name || err != nil {
+				t.Fatalf("got %+v, %v, want the worker that has renewed", found, err)
 			}
 			s.mini.FastForward(time.Second)
 			if _, err := step.take(t, r, term); !errors.Is(err, shiftsync.ErrLeaseLost) {

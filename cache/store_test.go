@@ -181,8 +181,8 @@ func (s *server) sweptLongAgo(tb testing.TB) {
 
 func acquire(tb testing.TB, r *cache.Redis, owner shiftsync.Owner) {
 	tb.Helper()
-	if holder, err := r.Acquire(tb.Context(), owner, ttl); holder != "" || err != nil {
-		tb.Fatalf("acquire: holder %q, %v", holder, err)
+	if found, err := r.Acquire(tb.Context(), owner, ttl); found.Holder != "" || err != nil {
+		tb.Fatalf("acquire: got %+v, %v", found, err)
 	}
 }
 

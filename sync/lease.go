@@ -39,6 +39,7 @@ type tenure struct {
 	owner Owner
 	until atomic.Pointer[time.Time] // the lease's end; counted monotonically from before it was asked for
 	lost  atomic.Bool
+	found Standing // when the lease was taken
 
 	term      Term // Claim is empty until the worker has taken over
 	claiming  Term // a claim whose epoch was taken and that was not answered yet; Claim is empty: none
@@ -75,6 +76,7 @@ func (w *Worker) hold(ctx context.Context, patience time.Duration, body func(sto
 	if err != nil {
 		return err
 	}
+	w.Observer.Acquired(t.found)
 	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop, halt := context.WithCancelCause(ctx)
 	var over time.Time // when a stop has to be over; zero: nobody has asked
@@ -129,24 +131,27 @@ func (w *Worker) acquire(ctx context.Context, patience time.Duration) (*tenure, 
 	t.term.Owner = t.owner.Token
 	for {
 		asked := time.Now()
-		holder, err := w.Store.Acquire(ctx, t.owner, leaseTTL)
+		found, err := w.Store.Acquire(ctx, t.owner, leaseTTL)
 		pause := leaseRetry
 		switch {
 		case err != nil && (patience > 0 || ctx.Err() != nil):
 			return nil, fmt.Errorf("acquire lease: %w", err)
 		case err != nil:
+			w.Observer.Unanswered()
 			if told.IsZero() || time.Since(told) >= max(w.Sleep, tellAgain) {
 				told = time.Now()
 				w.Observer.Done(Report{}, fmt.Errorf("acquire lease: %w", err))
 			}
-		case holder == "":
+		case found.Holder == "":
 			t.extend(asked)
+			t.found = found
+			t.open.Store(int64(found.Open)) // until they are claimed nobody else ends any
 			return t, nil
 		default:
-			w.Observer.Standby(holder)
+			w.Observer.Standby(found)
 			waited := time.Since(began)
 			if patience > 0 && waited >= patience {
-				return nil, &HeldError{Holder: holder, Waited: waited.Round(time.Second)}
+				return nil, &HeldError{Holder: found.Holder, Waited: waited.Round(time.Second)}
 			}
 			if patience > 0 {
 				pause = min(pause, patience-waited)

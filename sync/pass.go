@@ -56,7 +56,11 @@ func (w *Worker) pass(stop, ctx context.Context, t *tenure) (rep Report, err err
 	if err != nil {
 		return rep, err
 	}
-	return rep, p.result()
+	result := p.result()
+	if p.swept, err = p.Store.Sweep(ctx, p.t.term, max(p.Keep, p.window.End.Sub(p.window.Start)), result == nil); err != nil {
+		return rep, fmt.Errorf("sweep: %w", err)
+	}
+	return rep, result
 }
 
 // keepInStep deals with the window, and with what else was asked for.
@@ -83,13 +87,7 @@ func (p *pass) keepInStep(stop, ctx context.Context) error {
 	if err := p.declareWanted(ctx, gone); err != nil {
 		return err
 	}
-	if err := p.callRoll(stop, ctx, WantedBatch-asked); err != nil {
-		return err
-	}
-	if p.swept, err = p.Store.Sweep(ctx, p.t.term, max(p.Keep, p.window.End.Sub(p.window.Start))); err != nil {
-		return fmt.Errorf("sweep: %w", err)
-	}
-	return nil
+	return p.callRoll(stop, ctx, WantedBatch-asked)
 }
 
 // adder takes what a Source hands on.

@@ -153,8 +153,8 @@ var ErrLeaseLost = errors.New("lease lost")
 // Leases make one worker at a time the owner of a destination.
 type Leases interface {
 	// Acquire makes owner the holder for the length ttl if there is none, or if it is owner already. If another one
-	// is, it returns that holder's name and nil.
-	Acquire(ctx context.Context, owner Owner, ttl time.Duration) (holder string, err error)
+	// is, it names that one. In the same step it tells how things stand.
+	Acquire(ctx context.Context, owner Owner, ttl time.Duration) (Standing, error)
 	// Renew gives owner another ttl, or returns ErrLeaseLost.
 	Renew(ctx context.Context, owner Owner, ttl time.Duration) error
 	// Release ends the lease if owner holds it.
@@ -165,6 +165,15 @@ type Leases interface {
 type Owner struct {
 	Token string // unique to one tenure: never used again, even by the same process
 	Name  string // for people: host and process
+}
+
+// Standing is how things stand with a destination when somebody asks for its lease.
+type Standing struct {
+	Holder string // of the lease, if another one is; empty: the asker is
+	Open   int    // intents that stand
+	// InStep is when a pass, of whichever worker, last left nothing undone, by the asker's clock; zero: it is not known.
+	InStep time.Time
+	Never  bool // none ever did, and InStep is when somebody first held the lease
 }
 
 // Term is what each step of the protocol names: the lease's owner, and the claim under which it works. A new claim
@@ -226,8 +235,9 @@ type Memory interface {
 	Doubt(ctx context.Context, term Term, pass string, doubted []Doubted) (again []bool, err error)
 	// Undoubt ends the doubt about shifts that were seen in the version that is remembered: the other one was a glimpse.
 	Undoubt(ctx context.Context, term Term, ids []int64) error
-	// Sweep drops what was not seen for longer than keep. It does nothing when a sweep is not due.
-	Sweep(ctx context.Context, term Term, keep time.Duration) (dropped int, err error)
+	// Sweep drops what was not seen for longer than keep, when that is due. It is the last step of a pass, and with inStep
+	// it notes first that this one left nothing undone just now, which Acquire tells.
+	Sweep(ctx context.Context, term Term, keep time.Duration, inStep bool) (dropped int, err error)
 }
 
 // Sighting is one shift in an answer of the API.
@@ -391,9 +401,11 @@ type Store interface {
 
 // Observer is told what happens, as it happens. Its methods must not block.
 type Observer interface {
-	Standby(holder string)         // another worker holds the lease; told again while that is so
+	Standby(Standing)              // another worker holds the lease; told with each answer while that is so
+	Unanswered()                   // it was asked for the lease in vain; Done tells why, from time to time
+	Acquired(Standing)             // this worker has taken the lease, and its passes begin
 	Lost()                         // this worker no longer has the lease, and may not know who has
-	Took(open int)                 // this worker took the lease and found so many open intents
+	Took(open int)                 // this worker has claimed what the ones before it left: so many intents
 	Reading()                      // a pass is about to read the source
 	Batch(Tally)                   // what happened since the last call
 	SetAside(id int64, why string) // a version of a shift was set aside; told once a version

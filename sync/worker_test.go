@@ -249,9 +249,9 @@ type deafLeases struct {
 	deaf atomic.Bool
 }
 
-func (d *deafLeases) Acquire(ctx context.Context, o shiftsync.Owner, ttl time.Duration) (string, error) {
+func (d *deafLeases) Acquire(ctx context.Context, o shiftsync.Owner, ttl time.Duration) (shiftsync.Standing, error) {
 	if d.deaf.Load() {
-		return "", errLost
+		return shiftsync.Standing{}, errLost
 	}
 	return d.Store.Acquire(ctx, o, ttl)
 }
@@ -298,6 +298,9 @@ func TestTroubleWithTheLeaseIsToldAgainAndAgainButNotAllTheTime(t *testing.T) {
 		_ = worker.Run(ctx)
 		if n := len(i.done); n < 5 || n > 7 {
 			t.Errorf("told %d times in a minute", n)
+		}
+		if i.unanswered < 29 { // each time, as a sign of life
+			t.Errorf("told %d times that there was no answer", i.unanswered)
 		}
 	})
 }
@@ -494,5 +497,70 @@ func TestWhatFailsIsToldAndTriedAgain(t *testing.T) {
 			t.Errorf("got %v", i.done)
 		}
 		inStep(t, w)
+	})
+}
+
+// Before it can claim anything a worker is the one who holds the lease, and knows what waits.
+func TestATakeoverIsToldBeforeItCanClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.set(everyShift("A"))
+		first := &incarnation{world: w, name: "first"}
+		if _, err := first.worker().RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		inStep := time.Now()
+		<-time.After(time.Minute)
+		w.set(everyShift("B"))
+		first.plan = func(_ int, name string) fault {
+			if name == "publish" {
+				return crashBefore
+			}
+			return ""
+		}
+		if _, err := first.worker().RunOnce(t.Context()); err == nil {
+			t.Fatal("a crash was no error")
+		}
+		w.away = true
+		<-time.After(13 * time.Second)
+		second := &incarnation{world: w, name: "second"}
+		rep, err := second.worker().RunOnce(t.Context())
+		if err == nil || rep.Pending != len(ids) {
+			t.Errorf("got %d pending, %v, want %d", rep.Pending, err, len(ids))
+		}
+		want := shiftsync.Standing{Open: len(ids), InStep: inStep}
+		if len(second.acquired) != 1 || second.acquired[0] != want {
+			t.Errorf("got %+v, want %+v once", second.acquired, want)
+		}
+	})
+}
+
+func TestOnlyAPassThatLeavesNothingUndoneIsNotedAsInStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		i := &incarnation{world: w, name: "worker"}
+		began := time.Now()
+		pass := func(claim string, never bool, want time.Time) {
+			t.Helper()
+			_, _ = i.worker().RunOnce(t.Context())
+			if w.never != never || !w.inStep.Equal(want) {
+				t.Errorf("%s: got %s, never %v, want %s, %v", claim, w.inStep, w.never, want, never)
+			}
+			<-time.After(time.Minute)
+		}
+		w.away = true
+		pass("nothing was ever done", true, began)
+		w.away = false
+		good := time.Now()
+		pass("all is done", false, good)
+		w.refuse["B"], w.badShare = "too large", 0.1
+		w.set(everyShift("B"))
+		pass("too many are bad", false, good)
+		w.set(everyShift("C"))
+		w.limit = 1
+		pass("the limit", false, good)
+		w.limit = 0
+		good = time.Now()
+		pass("all is done again", false, good)
 	})
 }

@@ -43,6 +43,8 @@ type world struct {
 	deletes shiftsync.Deletes
 	share   float64   // Worker.GoneShare
 	called  time.Time // when the roll was last called
+	inStep  time.Time // when a pass last left nothing undone; at first, when there was a first lease
+	never   bool      // there was no such pass
 	missing map[int64]noted
 	doubted map[int64]doubt
 	layout  shiftsync.Layout
@@ -308,15 +310,17 @@ type incarnation struct {
 	meanwhile func() // runs while this one is paused
 	before    func(step int)
 
-	asked    []int64 // ids that were read one by one
-	looks    int     // at the registry, anew
-	largest  int     // bytes of records that stood in one buffer
-	asides   []string
-	standbys int
-	losses   int
-	done     []error
-	reports  []shiftsync.Report
-	ended    []time.Time
+	asked      []int64 // ids that were read one by one
+	looks      int     // at the registry, anew
+	largest    int     // bytes of records that stood in one buffer
+	asides     []string
+	standbys   int
+	unanswered int
+	acquired   []shiftsync.Standing
+	losses     int
+	done       []error
+	reports    []shiftsync.Report
+	ended      []time.Time
 }
 
 // step takes one step of this worker in the world, with what the plan has for it.
@@ -721,16 +725,21 @@ var errUnburiable = errors.New("this letter is not taken")
 
 // Store
 
-func (i *incarnation) Acquire(_ context.Context, o shiftsync.Owner, ttl time.Duration) (holder string, err error) {
+func (i *incarnation) Acquire(_ context.Context, o shiftsync.Owner, ttl time.Duration) (found shiftsync.Standing, err error) {
 	_, err = i.step("acquire", i.locked(func() error {
+		found.Open, found.InStep, found.Never = len(i.intents), i.inStep, i.never
 		if i.lease.Token != "" && i.lease.Token != o.Token && time.Now().Before(i.lease.until) {
-			holder = i.lease.Name
+			found.Holder = i.lease.Name
 			return nil
+		}
+		if i.inStep.IsZero() {
+			i.inStep, i.never = time.Now(), true
+			found.InStep, found.Never = i.inStep, true
 		}
 		i.lease.Owner, i.lease.until = o, time.Now().Add(ttl)
 		return nil
 	}))
-	return holder, err
+	return found, err
 }
 
 func (i *incarnation) holds(token string) error { // mu is held
@@ -1106,8 +1115,17 @@ func (i *incarnation) Delivered(ctx context.Context, t shiftsync.Term, letters [
 	return err
 }
 
-func (i *incarnation) Sweep(context.Context, shiftsync.Term, time.Duration) (int, error) {
-	return 0, nil
+func (i *incarnation) Sweep(_ context.Context, t shiftsync.Term, _ time.Duration, inStep bool) (int, error) {
+	_, err := i.step("sweep", i.locked(func() error {
+		if err := i.current(t); err != nil {
+			return err
+		}
+		if inStep {
+			i.inStep, i.never = time.Now(), false
+		}
+		return nil
+	}))
+	return 0, err
 }
 
 func (i *incarnation) Bind(_ context.Context, o shiftsync.Owner, l shiftsync.Layout, accept bool) error {
@@ -1164,7 +1182,11 @@ func (i *incarnation) Forget(_ context.Context, o shiftsync.Owner) error {
 
 // Observer
 
-func (i *incarnation) Standby(string)        { i.note(func() { i.standbys++ }) }
+func (i *incarnation) Standby(shiftsync.Standing) { i.note(func() { i.standbys++ }) }
+func (i *incarnation) Unanswered()                { i.note(func() { i.unanswered++ }) }
+func (i *incarnation) Acquired(found shiftsync.Standing) {
+	i.note(func() { i.acquired = append(i.acquired, found) })
+}
 func (i *incarnation) Lost()                 { i.note(func() { i.losses++ }) }
 func (i *incarnation) Took(int)              {}
 func (i *incarnation) Reading()              {}

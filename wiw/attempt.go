@@ -20,7 +20,7 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 		}
 		return &failure{verdict: stopped, err: fmt.Errorf("%s: wait for a turn: %w", c.name(q), err)}
 	}
-	ctx, watch := watchSilence(ctx, c.timeout)
+	ctx, watch := watchSilence(ctx, c.timeout, c.onWait)
 	defer watch.release()
 	req, err := c.request(ctx, token, q)
 	if err != nil {
@@ -31,7 +31,7 @@ func (c *Client) attempt(ctx context.Context, token string, q question, add func
 	watch.start()
 	res, err := c.http.Do(req)
 	watch.stop()
-	c.report(res, time.Since(began))
+	c.report(q, res, time.Since(began))
 	if err != nil {
 		return &failure{verdict: mayPass(err), err: whereTo(watch.explain(ctx, withoutAddress(err)), "WIW_URL")}
 	}
@@ -76,13 +76,16 @@ func withoutAddress(err error) error {
 	return err
 }
 
-func (c *Client) report(res *http.Response, latency time.Duration) {
+func (c *Client) report(q question, res *http.Response, latency time.Duration) {
 	if c.observe == nil {
 		return
 	}
 	r := Response{Latency: latency, Class: "error", Remaining: -1}
 	if res != nil {
 		r.Class = strconv.Itoa(res.StatusCode/100) + "xx"
+		if q.id != 0 && (res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone) {
+			r.Class = ClassNoShift
+		}
 		if n, err := strconv.Atoi(strings.TrimSpace(res.Header.Get("W-Limit-Remaining"))); err == nil && n >= 0 {
 			r.Remaining = n
 		}

@@ -18,19 +18,27 @@ type silence struct {
 	limit  time.Duration
 	timer  *time.Timer
 	cancel context.CancelCauseFunc
+	tell   func(waits bool)
 }
 
 var errSilence = errors.New("the API is silent")
 
-func watchSilence(ctx context.Context, limit time.Duration) (context.Context, *silence) {
+func watchSilence(ctx context.Context, limit time.Duration, tell func(waits bool)) (context.Context, *silence) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(limit, func() { cancel(errSilence) })
 	timer.Stop()
-	return ctx, &silence{limit, timer, cancel}
+	return ctx, &silence{limit, timer, cancel, tell}
 }
 
-func (s *silence) start() { s.timer.Reset(s.limit) }
-func (s *silence) stop()  { s.timer.Stop() }
+func (s *silence) start() {
+	s.tell(true)
+	s.timer.Reset(s.limit)
+}
+
+func (s *silence) stop() {
+	s.timer.Stop()
+	s.tell(false)
+}
 
 func (s *silence) release() {
 	s.timer.Stop()

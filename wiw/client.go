@@ -47,10 +47,13 @@ type Config struct {
 	MaxBytes  int64         // cap on one answer, decompressed; default 2 GiB
 	Timeout   time.Duration // longest wait for a byte while one is being waited for; default 30 s
 
-	// OnResponse is told of every attempt, OnNotice of what an operator should hear once, OnUnknownDate of each date in
-	// a form that nobody told us of, which is read as no date. Each may be nil, may be called from several goroutines,
-	// and must not block.
+	// OnWait is told when the waiting for bytes of the API begins, and when it has ended, whether some came or not;
+	// OnResponse is told of every attempt, OnRetry of each that went wrong and is followed by another after the wait,
+	// OnNotice of what an operator should hear once, OnUnknownDate of each date in a form that nobody told us of, which is
+	// read as no date. Each may be nil, may be called from several goroutines, and must not block.
+	OnWait        func(waits bool)
 	OnResponse    func(Response)
+	OnRetry       func(err error, wait time.Duration)
 	OnNotice      func(Notice)
 	OnUnknownDate func()
 
@@ -62,10 +65,14 @@ type Config struct {
 // Response is one attempt to get an answer.
 type Response struct {
 	Latency   time.Duration // until the headers, or until there was an error
-	Class     string        // "2xx" to "5xx", or "error" when there was no answer
+	Class     string        // "2xx" to "5xx", ClassNoShift, or "error" when there was no answer
 	Remaining int           // requests left as the API says; -1: it does not say
 	Date      time.Time     // by the API's clock, in whole seconds; zero: it does not say
 }
+
+// ClassNoShift is the class of the status that says of a single shift that it is not there. It is an answer to a question
+// and no refusal.
+const ClassNoShift = "no_shift"
 
 // Client reads shifts from the API. It may be used from several goroutines.
 type Client struct {
@@ -77,7 +84,9 @@ type Client struct {
 	slice     time.Duration
 	maxBytes  int64
 	timeout   time.Duration
+	onWait    func(bool)
 	observe   func(Response)
+	onRetry   persistence
 	http      *http.Client
 	transport *http.Transport // nil if it is not ours
 	limiter   *rate.Limiter
@@ -114,10 +123,15 @@ func New(cfg Config) (*Client, error) {
 		slice:     time.Duration(cmp.Or(cfg.SliceDays, 30)) * 24 * time.Hour,
 		maxBytes:  cmp.Or(cfg.MaxBytes, 2<<30),
 		timeout:   cmp.Or(cfg.Timeout, 30*time.Second),
+		onWait:    cfg.OnWait,
 		observe:   cfg.OnResponse,
+		onRetry:   cfg.OnRetry,
 		notes:     notes{tell: cfg.OnNotice, date: cfg.OnUnknownDate},
 		hold:      hold{least: 30 * time.Second, most: 15 * time.Minute},
 		holdOne:   hold{least: 30 * time.Second, most: 15 * time.Minute},
+	}
+	if c.onWait == nil {
+		c.onWait = func(bool) {}
 	}
 	perMinute := cmp.Or(cfg.Rate, 60)
 	// The slices of one pass may go out in a row, as long as the minute's sum stays about right.

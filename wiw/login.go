@@ -128,7 +128,7 @@ func (l *Login) Token(ctx context.Context, refused string) (string, error) {
 	}
 	switch {
 	case l.token == "" || !now.Before(l.ends):
-		if err := l.logIn(ctx, persist); err != nil {
+		if err := l.logIn(ctx, persistence(nil).persist); err != nil {
 			return "", fmt.Errorf("log in: %w", err)
 		}
 	case !now.Before(l.renew):

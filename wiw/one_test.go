@@ -191,3 +191,33 @@ func TestAShiftThatIsMarkedAsDeletedIsThere(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
+
+// Whoever counts refusals must not count the answers about shifts that were deleted.
+func TestThatAShiftIsNotThereIsNoRefusal(t *testing.T) {
+	for _, c := range []struct {
+		claim string
+		id    int64 // 0: the window
+		fault wiwtest.Fault
+		want  string
+	}{
+		{"a shift that is not there", 1, wiwtest.Status(http.StatusNotFound, `{"error":"No shift found","code":4005}`), wiw.ClassNoShift},
+		{"one that was", 1, wiwtest.Status(http.StatusGone, `{}`), wiw.ClassNoShift},
+		{"one that is refused", 1, wiwtest.Status(http.StatusForbidden, `{}`), "4xx"},
+		{"a window that is not there", 0, wiwtest.Status(http.StatusNotFound, `{}`), "4xx"},
+		{"a token that is over", 1, wiwtest.Status(http.StatusUnauthorized, `{}`), "4xx"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []string
+			answer := func(w http.ResponseWriter, r *http.Request) { c.fault(w, r, nil) }
+			client := newClient(t, http.HandlerFunc(answer), wiw.Config{OnResponse: func(r wiw.Response) { got = append(got, r.Class) }})
+			if c.id != 0 {
+				_, _, _ = readOne(t, client, c.id)
+			} else {
+				_, _ = readAll(client, month)
+			}
+			if len(got) == 0 || got[0] != c.want {
+				t.Errorf("%s: got %q, want %q", c.claim, got, c.want)
+			}
+		})
+	}
+}

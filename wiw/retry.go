@@ -43,7 +43,7 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 	if err := c.hold.check(token); err != nil {
 		return fmt.Errorf("%s: %w", c.name(q), err)
 	}
-	hold, try := &c.hold, persist
+	hold, try := &c.hold, c.onRetry.persist
 	if q.id != 0 { // trouble with one shift is no reason to leave the window alone, or to keep its pass waiting
 		hold, try = &c.holdOne, tryOnce
 		if err := hold.check(token); err != nil {
@@ -78,9 +78,12 @@ func (c *Client) read(ctx context.Context, q question, add func(int64, uint64, [
 	return err
 }
 
+// persistence is told of each attempt that went wrong and is followed by another after the wait; nil: nobody is.
+type persistence func(err error, wait time.Duration)
+
 // persist makes attempts until one goes well, or until there is no sense in another. It returns how the last one went
 // wrong, and an error that says which request it was.
-func persist(ctx context.Context, name string, attempt func() *failure) (*failure, error) {
+func (told persistence) persist(ctx context.Context, name string, attempt func() *failure) (*failure, error) {
 	waits := backoff.ExponentialBackOff{
 		InitialInterval:     time.Second,
 		RandomizationFactor: 0.5,
@@ -102,7 +105,11 @@ func persist(ctx context.Context, name string, attempt func() *failure) (*failur
 		case n == maxAttempts:
 			return f, fmt.Errorf("%s: gave up after %d attempts: %w", name, n, f.err)
 		}
-		if err := sleep(ctx, max(waits.NextBackOff(), f.wait)); err != nil {
+		pause := max(waits.NextBackOff(), f.wait)
+		if told != nil {
+			told(fmt.Errorf("%s: %w", name, f.err), pause)
+		}
+		if err := sleep(ctx, pause); err != nil {
 			return &failure{verdict: stopped}, fmt.Errorf("%s: %w", name, err)
 		}
 	}

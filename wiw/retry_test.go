@@ -3,10 +3,12 @@ package wiw_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -310,6 +312,39 @@ func TestResponsesAreReported(t *testing.T) {
 			if got[i] != want[i] {
 				t.Errorf("attempt %d: got %v, want %v", i, got[i], want[i])
 			}
+		}
+	})
+}
+
+// A whole request may take minutes to fail. Whoever watches is to know at once.
+func TestTroubleIsToldWhileARequestIsStillTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := wiwtest.New(wiwtest.Options{Shifts: 40})
+		began := time.Now()
+		var told []string
+		var waits atomic.Bool
+		client := newClient(t, fake, wiw.Config{
+			OnWait: waits.Store,
+			OnRetry: func(err error, wait time.Duration) {
+				if waits.Load() || wait < 500*time.Millisecond {
+					t.Errorf("waits %v, and then for %s", waits.Load(), wait)
+				}
+				told = append(told, fmt.Sprint(time.Since(began).Round(time.Second), " ", err))
+			},
+		})
+		fake.Fail(1, wiwtest.Hang())
+		fake.Fail(1, wiwtest.HangAfter(.5))
+		var hung atomic.Bool
+		look := time.AfterFunc(20*time.Second, func() { hung.Store(waits.Load()) })
+		defer look.Stop()
+		if got, err := readAll(client, month); err != nil || len(got) == 0 {
+			t.Fatalf("got %d shifts, %v", len(got), err)
+		}
+		if !hung.Load() || waits.Load() {
+			t.Errorf("got waits %v after 20 s and %v when all is read", hung.Load(), waits.Load())
+		}
+		if len(told) != 2 || !strings.HasPrefix(told[0], "30s GET http://api.test/2/shifts: no byte for 30s") || !strings.Contains(told[1], "no byte for 30s") {
+			t.Errorf("got %q", told)
 		}
 	})
 }

@@ -132,8 +132,8 @@ func (s *stages) run(ctx context.Context) error {
 		return err
 	}
 	owner := shiftsync.Owner{Token: "bench", Name: "bench"}
-	if holder, err := s.store.Acquire(ctx, owner, time.Hour); err != nil || holder != "" {
-		return errors.Join(err, errors.New("the lease is "+holder))
+	if found, err := s.store.Acquire(ctx, owner, time.Hour); err != nil || found.Holder != "" {
+		return errors.Join(err, errors.New("the lease is "+found.Holder))
 	}
 	defer func() { _ = s.store.Release(ctx, owner) }()
 	term := shiftsync.Term{Owner: owner.Token, Claim: "bench"}

@@ -12,7 +12,13 @@ type dependency struct {
 	Heard  time.Time `json:"heard,omitzero"`      // when it last answered
 	Since  time.Time `json:"away_since,omitzero"` // when it was first found to be away; zero: it is not
 	Reason string    `json:"reason,omitempty"`    // why it is taken to be away; one line
+
+	falters bool      // it is away for an attempt that is followed by another, which may go well
+	waiting time.Time // since when a byte of it is being waited for; zero: none is
 }
+
+// longestAnswer is how long one may wait for a byte before the dependency is taken to be away. The attempt goes on.
+const longestAnswer = 10 * time.Second
 
 // Kind is the mark that the page has for it.
 func (d dependency) Kind() string {
@@ -56,6 +62,36 @@ func (d *dependencies) heard(c cause, at time.Time) {
 	d.of(c).Heard = shownTime(at)
 }
 
+// waits notes that a byte of the API is being waited for, or is no longer.
+func (d *dependencies) waits(begins bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	it := d.of(causeAPI)
+	it.waiting = time.Time{}
+	if begins {
+		it.waiting = time.Now()
+	}
+}
+
+// retries notes that an attempt went wrong and that there will be another, which recovers from it.
+func (d *dependencies) retries(c cause, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if it := d.of(c); it.Since.IsZero() {
+		it.Since, it.Reason, it.falters = shownTime(time.Now()), reasonOf(err), true
+	}
+}
+
+// recovers notes that an attempt goes well. Trouble of a whole request it does not end: the next one may fail as well, for
+// what stands in its answer.
+func (d *dependencies) recovers(c cause) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if it := d.of(c); it.falters {
+		it.Since, it.Reason, it.falters = time.Time{}, "", false
+	}
+}
+
 // note notes that the dependency did what it was asked for, or why not.
 func (d *dependencies) note(c cause, err error) {
 	if nobodys(err) {
@@ -64,6 +100,7 @@ func (d *dependencies) note(c cause, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	it := d.of(c)
+	it.falters = false
 	if err == nil {
 		it.Heard, it.Since, it.Reason = shownTime(time.Now()), time.Time{}, ""
 		return
@@ -80,16 +117,24 @@ func (d *dependencies) rest() {
 	defer d.mu.Unlock()
 	for i := range d.all {
 		if d.all[i].Cause != causeRedis {
-			d.all[i].Since, d.all[i].Reason = time.Time{}, ""
+			d.all[i].Since, d.all[i].Reason, d.all[i].falters = time.Time{}, "", false
 		}
 	}
 }
 
-// now returns a copy.
+// now returns a copy. One of which nothing is heard for too long is away in it.
 func (d *dependencies) now() []dependency {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]dependency(nil), d.all...)
+	all := append([]dependency(nil), d.all...)
+	for i := range all {
+		it := &all[i]
+		if silent := time.Since(it.waiting); it.Since.IsZero() && !it.waiting.IsZero() && silent >= longestAnswer {
+			it.Since = shownTime(it.waiting)
+			it.Reason = "asked " + roughly(silent) + " ago, no answer"
+		}
+	}
+	return all
 }
 
 // away returns one that is away and without which no pass does all it should. A registry that is away does no harm once

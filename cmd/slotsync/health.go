@@ -10,13 +10,6 @@ import (
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
 
-// States of a worker, as its health tells them.
-const (
-	stateStarting = "starting" // it does not have the lease, nor has it seen another one with it
-	stateActive   = "active"   // it holds the lease
-	stateStandby  = "standby"  // another worker holds it
-)
-
 // rivalPause is the longest that a worker waits after it was fenced while it held the lease.
 const rivalPause = 10 * time.Minute
 
@@ -30,9 +23,8 @@ type health struct {
 	needs    *dependencies
 
 	mu      sync.Mutex // guards all below
-	state   string
-	since   time.Time // when the state began
-	holder  string    // of the lease, if another worker is
+	tenure  tenure
+	since   time.Time // when its state began
 	sign    time.Time // the last sign of life
 	due     time.Time // when the next one is overdue
 	decided bool      // a pass has ended well since the worker became active
@@ -41,7 +33,6 @@ type health struct {
 
 	good     time.Time     // when a pass last decided everything
 	goodTook time.Duration // how long that one took
-	inStep   time.Time     // when a pass last left nothing undone; zero: none since the worker became active
 	streak   time.Time     // when the first of the passes in a row ended that left nothing undone; zero: the last one did
 
 	began time.Time // when the pass under way began; zero: not known
@@ -68,11 +59,12 @@ type overview struct {
 	condition
 	InStep       bool         `json:"in_step"`                // the last pass left nothing undone, not too long ago
 	InStepSince  time.Time    `json:"in_step_since,omitzero"` // when the first of such passes in a row ended
-	LastInStep   time.Time    `json:"last_in_step,omitzero"`  // when the last such pass ended
-	Holder       string       `json:"holder,omitempty"`       // of the lease, if another worker is
-	PassBegan    time.Time    `json:"pass_began,omitzero"`    // of the pass under way
-	PassFetched  int          `json:"pass_fetched"`           // of the pass under way, so far
-	PassSent     int          `json:"pass_published"`         // of the pass under way, so far
+	LastInStep   time.Time    `json:"last_in_step,omitzero"`  // when the last such pass ended, of whichever worker
+	behind       time.Time    // as LastInStep; before the first such pass, when somebody first had the lease
+	Holder       string       `json:"holder,omitempty"`    // of the lease, if another worker is
+	PassBegan    time.Time    `json:"pass_began,omitzero"` // of the pass under way
+	PassFetched  int          `json:"pass_fetched"`        // of the pass under way, so far
+	PassSent     int          `json:"pass_published"`      // of the pass under way, so far
 	NextPass     time.Time    `json:"next_pass,omitzero"`
 	Dependencies []dependency `json:"dependencies"`
 	SetAside     []asideNote  `json:"set_aside"` // the last ones, the newest first
@@ -80,7 +72,7 @@ type overview struct {
 }
 
 func newHealth(cfg *config) *health {
-	h := &health{wait: cfg.Sync.Wait, patience: patience(cfg), needs: newDependencies(), state: stateStarting, since: time.Now()}
+	h := &health{wait: cfg.Sync.Wait, patience: patience(cfg), needs: newDependencies(), tenure: tenure{state: stateStarting}, since: time.Now()}
 	h.alive(h.wait)
 	return h
 }
@@ -103,36 +95,26 @@ func (h *health) alive(pause time.Duration) {
 	h.due = h.sign.Add(pause + h.patience)
 }
 
-func (h *health) enter(state string) {
-	if h.state != state {
-		h.state, h.since = state, time.Now()
+// enters notes how this worker stands to the lease from now on.
+func (h *health) enters(t tenure) {
+	if t.state == stateStandby {
+		h.needs.rest()
 	}
-	h.decided, h.fault, h.cause, h.holder, h.streak = false, "", "", "", time.Time{}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive(0)
+	if h.tenure.state != t.state {
+		h.since = h.sign
+	}
+	if t.state == stateStarting {
+		t.InStep, t.Never = h.tenure.InStep, h.tenure.Never // which a lost lease does not change
+	}
+	h.tenure = t
+	h.decided, h.fault, h.cause, h.streak = false, "", "", time.Time{}
 	h.began, h.next, h.sofar = time.Time{}, time.Time{}, shiftsync.Tally{}
-}
-
-func (h *health) standby(holder string) {
-	h.needs.rest()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.alive(0)
-	h.enter(stateStandby)
-	h.holder, h.inStep = holder, time.Time{} // what another one does is not known
-}
-
-func (h *health) lost() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.alive(0)
-	h.enter(stateStarting)
-}
-
-func (h *health) took() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.alive(0)
-	h.enter(stateActive)
-	h.began = h.sign
+	if t.state == stateActive {
+		h.began = h.sign
+	}
 }
 
 // reading notes that a pass begins to read.
@@ -197,7 +179,7 @@ func (h *health) done(rep shiftsync.Report, result string, err error) {
 		h.streak = h.sign
 	}
 	if result == resultOK {
-		h.inStep = h.sign
+		h.tenure.InStep, h.tenure.Never = h.sign, false
 	}
 	h.began, h.next, h.sofar = time.Time{}, h.sign.Add(pause), shiftsync.Tally{}
 	if rival {
@@ -223,9 +205,10 @@ func (h *health) overview() overview {
 	defer h.mu.Unlock()
 	now := time.Now()
 	o := overview{
-		condition:    condition{State: h.state, Since: shownTime(h.since), LastSign: shownTime(h.sign)},
-		LastInStep:   shownTime(h.inStep),
-		Holder:       h.holder,
+		condition:    condition{State: h.tenure.state, Since: shownTime(h.since), LastSign: shownTime(h.sign)},
+		LastInStep:   shownTime(h.tenure.lastInStep()),
+		Holder:       h.tenure.Holder,
+		behind:       shownTime(h.tenure.InStep),
 		PassFetched:  h.sofar.Fetched,
 		PassSent:     h.sofar.Published,
 		Dependencies: needs,
@@ -240,11 +223,11 @@ func (h *health) overview() overview {
 		}
 	}
 	h.judge(&o, now)
-	o.InStep = h.state == stateActive && o.Alive && !h.streak.IsZero() && now.Sub(h.good) <= h.stale()
+	o.InStep = h.tenure.state == stateActive && o.Alive && !h.streak.IsZero() && now.Sub(h.good) <= h.stale()
 	if o.InStep {
 		o.InStepSince = shownTime(h.streak)
 	}
-	if h.state != stateStandby {
+	if h.tenure.state != stateStandby {
 		o.PassBegan = shownTime(h.passBegan(now))
 		if o.PassBegan.IsZero() {
 			o.NextPass = shownTime(h.next)
@@ -266,7 +249,7 @@ func (h *health) judge(o *overview, now time.Time) {
 		o.Cause, o.Reason = h.cause, h.fault
 	case missing:
 		o.Cause, o.Reason = gone.Cause, gone.Reason
-	case h.state == stateStandby:
+	case h.tenure.state == stateStandby:
 		o.Ready = true
 	case !h.decided:
 		o.Reason = "no pass has ended yet"

@@ -51,12 +51,12 @@ func TestHealthFollowsTheWorker(t *testing.T) {
 		after(time.Second)
 		expect("too late", stateStarting, false, false, "no sign of life for 4m2s, 4m1s would be the longest")
 
-		w.Standby("other")
+		w.Standby(shiftsync.Standing{Holder: "other"})
 		expect("standing by", stateStandby, true, true, "")
 		after(patience + time.Second)
 		expect("standing by, in silence", stateStandby, false, false, "no sign of life")
 
-		w.Took(0)
+		w.Acquired(shiftsync.Standing{})
 		expect("the lease", stateActive, true, false, "no pass has ended")
 		for range 5 { // longer than any silence
 			w.Reading()
@@ -90,8 +90,62 @@ func TestHealthFollowsTheWorker(t *testing.T) {
 		after(10*time.Minute + patience)
 		expect("a rival, given time", stateActive, true, false, "fenced")
 		w.Done(pass, nil)
-		w.Took(0)
+		w.Acquired(shiftsync.Standing{})
 		expect("the lease anew", stateActive, true, false, "no pass has ended")
+	})
+}
+
+func TestAnAPIThatHangsIsSeenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, true, nil)
+		w.Acquired(shiftsync.Standing{})
+		w.Done(report(shiftsync.Tally{}), nil)
+		w.told()
+		api := func() dependency { return w.health.overview().Dependencies[0] }
+		want := func(claim string, away bool, reason string) {
+			t.Helper()
+			c := w.health.condition()
+			if got := api(); got.Since.IsZero() == away || got.Reason != reason || c.Ready == away || away && (c.Cause != causeAPI || !strings.Contains(c.Reason, reason)) {
+				t.Errorf("%s: got %+v, ready %v, %q", claim, got, c.Ready, c.Reason)
+			}
+		}
+		w.Reading()
+		began := time.Now()
+		w.health.needs.waits(true)
+		<-time.After(9 * time.Second)
+		want("nine seconds", false, "")
+		<-time.After(3 * time.Second)
+		want("twelve seconds", true, "asked 12 s ago, no answer")
+		if got := api().Since; !got.Equal(shownTime(began)) {
+			t.Errorf("got away since %s, want %s", got, began)
+		}
+		w.health.needs.waits(false)
+		want("there was an answer", false, "")
+		w.Retries(errors.New("GET x: 502 Bad Gateway"), time.Second)
+		want("an attempt went wrong", true, "GET x: 502 Bad Gateway")
+		if got := w.told(); len(got) != 1 || got[0] != `WARN when i work: asked again: GET x: 502 Bad Gateway in_s=1` {
+			t.Errorf("got %q", got)
+		}
+		w.Asked(wiw.Response{Class: "5xx", Remaining: -1})
+		want("the next one is no better", true, "GET x: 502 Bad Gateway")
+		w.Asked(wiw.Response{Class: "2xx", Remaining: -1})
+		want("the next one goes well", false, "")
+		w.Retries(fmt.Errorf("GET x: %w", &wiw.StatusError{Status: 429}), time.Second)
+		want("it is there, and asks for patience", false, "")
+
+		w.health.needs.note(causeAPI, errors.New("200 with an error in it"))
+		w.Asked(wiw.Response{Class: "2xx", Remaining: -1})
+		want("an answer that was of no use", true, "200 with an error in it")
+		w.Done(report(shiftsync.Tally{}), errRedis)
+		w.told()
+		w.Retries(errors.New("GET x: 502 Bad Gateway"), time.Second)
+		if got := w.told(); len(got) != 0 {
+			t.Errorf("passes fail and say why, and besides there is %q", got)
+		}
+		w.Standby(shiftsync.Standing{Holder: "other"})
+		if got := api(); !got.Since.IsZero() {
+			t.Errorf("a standby has trouble with %+v", got)
+		}
 	})
 }
 
@@ -106,7 +160,7 @@ func TestHealthIsAskedByHTTP(t *testing.T) {
 		{"HEAD", "/healthz", nil, 200},
 		{"GET", "/readyz", nil, 503},
 		{"HEAD", "/readyz", nil, 503},
-		{"GET", "/readyz", func() { w.Standby("other") }, 200},
+		{"GET", "/readyz", func() { w.Standby(shiftsync.Standing{Holder: "other"}) }, 200},
 		{"POST", "/healthz", nil, 405},
 		{"DELETE", "/readyz", nil, 405},
 		{"GET", "/nothing", nil, 404},

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/slotsync/slotsync/wiw"
+)
 
 // Names of metrics. Those of slot_sync stand first; its dashboards hang on them.
 const (
@@ -12,6 +16,7 @@ const (
 	metricPassDuration = "pass.duration"
 	metricPassAge      = "pass.age"
 	metricTrouble      = "pass.trouble"
+	metricFailures     = "pass.failures"
 	metricFetched      = "shifts.fetched"
 	metricPublished    = "shifts.published"
 	metricLag          = "shifts.lag"
@@ -84,7 +89,7 @@ func (t tag) String() string {
 // made of it.
 func metricList() []metric {
 	result := []tag{{"result", []string{resultOK, resultPending, resultFailed}}}
-	class := []tag{{"status_class", []string{"2xx", "3xx", "4xx", "5xx", "error"}}}
+	class := []tag{{"status_class", []string{"2xx", "3xx", "4xx", "5xx", wiw.ClassNoShift, "error"}}}
 	step := []tag{{"step", steps()}}
 	var reasons []string
 	for _, c := range causes() {
@@ -97,8 +102,9 @@ func metricList() []metric {
 		{metricEncoded, kindCount, "shifts", nil, "shifts that were made records"},
 		{metricUnencodable, kindCount, "shifts", nil, "shifts that could not be made records"},
 		{metricPassDuration, kindSpread, "seconds", result, "how long a pass took"},
-		{metricPassAge, kindGauge, "seconds", nil, "time since the topic was last in step, sent every 10 s even if a pass hangs; a standby sends none"},
+		{metricPassAge, kindGauge, "seconds", nil, "time since a pass of any worker last left the topic in step or, if none did, since the first lease; sent every 10 s, even if a pass hangs"},
 		{metricTrouble, kindCount, "passes", []tag{{"reason", reasons}}, "passes that failed or left something pending, or could not begin, by what was in the way"},
+		{metricFailures, kindGauge, "passes", nil, "passes in a row that failed, or could not begin; a standby sends none"},
 		{metricFetched, kindCount, "shifts", nil, "shifts that the API told of"},
 		{metricPublished, kindCount, "shifts", nil, "shifts that the broker acknowledged"},
 		{metricLag, kindSpread, "seconds", nil, "from a shift's last change in When I Work to its acknowledgement, for up to 20 shifts of a batch; only of changes since the last pass that left all in step, or else of the last day"},
@@ -106,7 +112,7 @@ func metricList() []metric {
 		{metricDeferred, kindGauge, "shifts", nil, "of these, those that `REPUBLISH_RATE` left to later passes"},
 		{metricSetAside, kindCount, "shifts", nil, "bad versions of shifts, each counted once"},
 		{metricAside, kindGauge, "shifts", nil, "bad shifts in the window, after a pass that read it"},
-		{metricPending, kindGauge, "shifts", nil, "shifts waiting for their acknowledgement after a pass"},
+		{metricPending, kindGauge, "shifts", nil, "shifts waiting for their acknowledgement, when the lease was taken and after each pass"},
 		{metricPendingLimit, kindGauge, "shifts", nil, "how many may wait: `PENDING_LIMIT`"},
 		{metricNotCollected, kindGauge, "shifts", nil, "changed shifts that a pass left alone because of that limit"},
 		{metricBuried, kindCount, "letters", nil, "bad versions of shifts that `DLQ_TOPIC` acknowledged; a lost answer repeats one"},
@@ -116,7 +122,7 @@ func metricList() []metric {
 		{metricLookedUp, kindCount, "shifts", nil, "missing shifts that were asked for one by one"},
 		{metricGone, kindCount, "shifts", nil, "shifts that were found to be deleted"},
 		{metricSwept, kindCount, "shifts", nil, "shifts that were forgotten because they were not seen for long"},
-		{metricRequests, kindCount, "requests", class, "requests to the API, by the class of the answer's status; error: there was none"},
+		{metricRequests, kindCount, "requests", class, "requests to the API, by the class of the answer's status; no_shift: a single one is not there; error: no answer"},
 		{metricRequest, kindSpread, "seconds", class, "how long the API took to answer a request"},
 		{metricLimit, kindGauge, "requests", nil, "what is left of the API's rate limit, where it tells"},
 		{metricToken, kindGauge, "seconds", nil, "until the session token ends, below 0 when it has; none if the token does not say"},
@@ -134,7 +140,7 @@ func metricList() []metric {
 		{metricUnknown, kindCount, "batches", nil, "batches that were given up without a definite answer; a new epoch settles them"},
 		{metricEpochs, kindCount, "epochs", nil, "producer epochs taken from the broker"},
 		{metricBytes, kindCount, "bytes", nil, "size of the acknowledged batches, compressed if they are"},
-		{metricActive, kindGauge, "workers", nil, "1 if this worker holds the lease, 0 if it stands by"},
+		{metricActive, kindGauge, "workers", nil, "1 if this worker holds the lease, else 0"},
 		{metricTaken, kindCount, "leases", nil, "times that this worker took the lease"},
 		{metricLost, kindCount, "leases", nil, "times that it lost the lease without giving it back"},
 	}

@@ -15,9 +15,10 @@ const (
 	startingEvent    = "slot_sync is starting"
 	startingEventTag = "application_start"
 	everyGauge       = 10 * time.Second
-	lagPoints        = 20             // of one batch: an import may have thousands of them
-	lagAtFirst       = 24 * time.Hour // before that, a first pass sends what is old and not late
-	clockSkew        = time.Minute    // between the API and this machine
+	lagPoints        = 20               // of one batch: an import may have thousands of them
+	lagAtFirst       = 24 * time.Hour   // before that, a first pass sends what is old and not late
+	clockSkew        = time.Minute      // between the API and this machine
+	longestStart     = 15 * time.Minute // of a worker that knows nothing of the topic; later that is an alarm of its own
 )
 
 // sink is where points go. None of its calls waits for anybody, and a point that is lost is lost.
@@ -42,13 +43,13 @@ type metrics struct {
 	timer sync.WaitGroup
 
 	mu       sync.Mutex // guards all below
-	told     bool       // something is known of the lease
-	active   bool       // this worker holds it
-	other    bool       // another worker holds it
-	inStep   time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
-	reads    time.Time  // when this pass began to read
-	changes  time.Time  // what changed before was published before, or is sent for another reason than a change
-	checked  bool       // a pass has ended
+	tenure   tenure
+	inStep   time.Time // when a pass, of whichever worker, last left nothing undone
+	known    bool      // inStep is that; else it is when this process began
+	failures int       // passes that failed, in a row
+	reads    time.Time // when this pass began to read
+	changes  time.Time // what changed before was published before, or is sent for another reason than a change
+	checked  bool      // a pass has ended, or failed to begin, since another worker was last seen with the lease
 	status   serviceStatus
 	samplers []*sampler
 }
@@ -107,17 +108,20 @@ func (m *metrics) starting() {
 	}
 }
 
-// holds notes who has the lease: this worker, another one or, as far as is known, nobody.
-func (m *metrics) holds(active, other bool) {
+// enters notes how this worker stands to the lease from now on.
+func (m *metrics) enters(t tenure) {
 	m.mu.Lock()
-	if active && m.other {
-		m.inStep = time.Now() // until now the work was another worker's
+	m.tenure = t
+	if t.knows() {
+		m.inStep, m.known = t.InStep, true
 	}
-	m.told, m.active, m.other = true, active, other
-	if other {
-		m.checked = false // how its own last pass ended says nothing any more
+	if t.state == stateStandby { // how its own last pass ended says nothing any more
+		m.checked, m.failures = false, 0
 	}
 	m.mu.Unlock()
+	if t.state == stateActive {
+		m.put(metricPending, float64(t.Open))
+	}
 	m.tell()
 }
 
@@ -153,8 +157,12 @@ func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 		m.count(metricTrouble, 1, string(causeOf(err)))
 	}
 	m.mu.Lock()
+	m.failures++
+	if result != resultFailed {
+		m.failures = 0
+	}
 	if result == resultOK {
-		m.inStep = time.Now()
+		m.inStep, m.known = time.Now(), true
 		if !m.reads.IsZero() {
 			m.changes = m.reads.Add(-clockSkew)
 		}
@@ -287,41 +295,56 @@ func (m *metrics) keepTelling() {
 
 func (m *metrics) tell() {
 	m.mu.Lock()
-	told, active, other, age := m.told, m.active, m.other, time.Since(m.inStep)
+	state, standsBy := m.tenure.state, m.standsBy()
+	age := time.Since(m.inStep)
+	told := m.known || state != stateStandby && age >= longestStart
+	failures := m.failures
 	m.mu.Unlock()
 	if m.limit > 0 {
 		m.put(metricPendingLimit, float64(m.limit))
 	}
-	if told {
-		value := 0.0
-		if active {
-			value = 1
-		}
-		m.put(metricActive, value)
+	active := 0.0
+	if state == stateActive {
+		active = 1
 	}
-	// When nobody is known to have the lease the age is told too: a start that hangs must be seen, and so must a
-	// Redis that is away.
-	if !other {
-		m.put(metricPassAge, age.Seconds())
+	m.put(metricActive, active)
+	// The age is the topic's, so that a standby tells it too: the holder that it sees may be dead, and a worker that ends
+	// again and again is little else than a standby. Who knows nothing yet tells nothing, since what it told would be
+	// younger than the truth; but a start that hangs must be seen.
+	m.tellIf(told, metricPassAge, age.Seconds())
+	m.tellIf(!standsBy, metricFailures, float64(failures))
+	if state == stateStandby {
+		m.drop(metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing)
+	}
+}
+
+// tellIf tells a gauge, or ends it if it is another worker's to tell.
+func (m *metrics) tellIf(ours bool, name string, value float64) {
+	if ours {
+		m.put(name, value)
 		return
 	}
+	m.drop(name)
+}
+
+func (m *metrics) drop(names ...string) {
 	for _, s := range m.sinks {
-		for _, name := range []string{metricPassAge, metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing} {
-			s.drop(m.byName[name]) // they are the other worker's to tell
+		for _, name := range names {
+			s.drop(m.byName[name])
 		}
 	}
 }
 
-// check repeats how the last pass ended.
+// standsBy tells whether another worker is at work, as far as is known. The lock is held.
+func (m *metrics) standsBy() bool { return m.tenure.state == stateStandby && !m.checked }
+
+// check repeats how the last pass ended. A standby has none, and what it would say is what the holder says otherwise; but
+// that it cannot stand by it says.
 func (m *metrics) check() {
 	m.mu.Lock()
-	checked, other, status := m.checked, m.other, m.status
+	checked, status := m.checked, m.status
 	m.mu.Unlock()
-	switch {
-	case m.agent == nil:
-	case other:
-		m.agent.check(serviceStatus{level: statusGood, message: "stands by"})
-	case checked:
+	if m.agent != nil && checked {
 		m.agent.check(status)
 	}
 }

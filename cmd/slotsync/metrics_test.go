@@ -20,6 +20,7 @@ import (
 
 	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
+	"github.com/slotsync/slotsync/wiw"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -261,13 +262,18 @@ func TestAHungPassShowsItsAge(t *testing.T) {
 		}
 		after := func(d time.Duration) { <-time.After(d) }
 
-		after(25 * time.Second)
-		want("a start that hangs", 20)
-		m.holds(true, false)
+		after(longestStart - time.Second)
+		synctest.Wait()
+		if age, told := r.gauge(metricPassAge); told {
+			t.Errorf("a worker that knows nothing told of an age, %v s", age)
+		}
+		after(6 * time.Second)
+		want("a start that hangs", longestStart.Seconds())
+		m.enters(tenure{state: stateActive})
 		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
 		want("a good pass", 0)
 		after(60 * time.Second)
-		want("a pass that hangs", 55) // the timer ticks at 30, 40, ... 80 s; the good pass was at 25 s
+		want("a pass that hangs", 55) // the timer ticks every 10 s; the good pass was 5 s after a tick
 		m.done(shiftsync.Report{Pass: "p1"}, resultFailed, errRedis)
 		want("a failed pass", 60)
 		m.done(shiftsync.Report{Pass: "p1"}, resultPending, shiftsync.ErrPending)
@@ -277,34 +283,97 @@ func TestAHungPassShowsItsAge(t *testing.T) {
 	})
 }
 
-func TestAStandbyHasNoAge(t *testing.T) {
+// Whoever asks for the lease is told how long ago the topic was in step, so that a restart, or a holder that is dead, does
+// not make an outage look young.
+func TestTheAgeIsTheTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, r := recording(t)
-		m.holds(false, true)
+		want := func(claim, state string, found shiftsync.Standing, age, active float64) {
+			t.Helper()
+			m.enters(tenure{state, found})
+			if got, told := r.gauge(metricPassAge); told != (age >= 0) || told && got != age {
+				t.Errorf("%s: got age %v, %v, want %v", claim, got, told, age)
+			}
+			if got, told := r.gauge(metricActive); !told || got != active {
+				t.Errorf("%s: got active %v, %v, want %v", claim, got, told, active)
+			}
+		}
+		ago := func(d time.Duration) shiftsync.Standing { return shiftsync.Standing{InStep: time.Now().Add(-d)} }
+		want("a holder of an older release", stateStandby, shiftsync.Standing{Holder: "other"}, -1, 0)
 		<-time.After(time.Hour)
-		synctest.Wait()
-		if age, told := r.gauge(metricPassAge); told {
-			t.Errorf("a standby told of an age, %v s", age)
+		want("the same for an hour", stateStandby, shiftsync.Standing{Holder: "other"}, -1, 0)
+		want("the holder does nothing", stateStandby, ago(20*time.Minute), 1200, 0)
+		want("the lease after it", stateActive, ago(20*time.Minute), 1200, 1)
+		want("the lease is lost", stateStarting, shiftsync.Standing{}, 1200, 0)
+		want("another one has it, and works", stateStandby, ago(0), 0, 0)
+	})
+}
+
+// A monitor counts on it: what failed once, however long ago, is no row of failures.
+func TestFailedPassesInARowAreCounted(t *testing.T) {
+	m, r := recording(t)
+	want := func(claim string, failures float64) {
+		t.Helper()
+		if got, told := r.gauge(metricFailures); !told || got != failures {
+			t.Errorf("%s: got %v, %v, want %v", claim, got, told, failures)
 		}
-		if active, told := r.gauge(metricActive); !told || active != 0 {
-			t.Errorf("got active %v, %v, want 0", active, told)
+	}
+	pass := shiftsync.Report{Pass: "p1"}
+	m.enters(tenure{state: stateActive})
+	want("none has ended", 0)
+	m.done(shiftsync.Report{}, resultFailed, errRedis)
+	m.done(pass, resultFailed, errRedis)
+	want("one that could not begin, and one that failed", 2)
+	m.tell()
+	m.check()
+	want("told again", 2)
+	m.done(pass, resultPending, shiftsync.ErrPending)
+	want("one that decided everything", 0)
+	m.done(pass, resultFailed, errRedis)
+	m.enters(tenure{state: stateStandby})
+	m.enters(tenure{state: stateActive})
+	want("a new tenure", 0)
+}
+
+func TestAStandbyLeavesTheCheckToTheHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		want := func(claim string, levels ...statusLevel) {
+			t.Helper()
+			<-time.After(everyGauge)
+			synctest.Wait()
+			var got []statusLevel
+			for _, c := range r.checks {
+				got = append(got, c.Status)
+			}
+			r.checks = nil
+			if !slices.Equal(got, levels) {
+				t.Errorf("%s: got %v, want %v", claim, got, levels)
+			}
 		}
-		m.holds(true, false)
-		if age, told := r.gauge(metricPassAge); !told || age != 0 {
-			t.Errorf("got age %v, %v right after the lease was taken, want 0", age, told)
+		want("nothing is known")
+		m.enters(tenure{state: stateActive})
+		m.done(shiftsync.Report{Pass: "p1"}, resultFailed, errRedis)
+		want("a failed pass, at once and again", statusCritical, statusCritical)
+		m.enters(tenure{state: stateStandby})
+		want("standing by")
+		m.done(shiftsync.Report{}, resultFailed, errRedis)
+		want("it cannot stand by", statusCritical, statusCritical)
+		if got, told := r.gauge(metricFailures); !told || got != 1 {
+			t.Errorf("it cannot stand by: got %v failures, %v, want 1", got, told)
 		}
-		if active, _ := r.gauge(metricActive); active != 1 {
-			t.Errorf("got active %v, want 1", active)
-		}
+		m.enters(tenure{state: stateStandby})
+		want("standing by again")
 	})
 }
 
 func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, r := recording(t)
-		m.holds(true, false)
+		found := shiftsync.Standing{InStep: time.Now()}
+		m.enters(tenure{stateActive, found})
 		<-time.After(time.Hour)
-		m.holds(false, false) // Redis is away
+		m.enters(tenure{state: stateStarting}) // Redis is away
 		<-time.After(time.Hour)
 		synctest.Wait()
 		if age, _ := r.gauge(metricPassAge); age != 7200 {
@@ -313,7 +382,7 @@ func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
 		if active, _ := r.gauge(metricActive); active != 0 {
 			t.Errorf("nobody has the lease: got active %v", active)
 		}
-		m.holds(true, false)
+		m.enters(tenure{stateActive, found})
 		if age, _ := r.gauge(metricPassAge); age != 7200 {
 			t.Errorf("the same worker has it again and nothing was done: got age %v, want 7200", age)
 		}
@@ -323,7 +392,7 @@ func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
 // Each metric is sent with each value of its tags, so what is sent and what is listed can be compared.
 func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m, r := recording(t)
-	m.holds(true, false)
+	m.enters(tenure{state: stateActive})
 	m.reading()
 	m.request("2xx", time.Second)
 	m.remaining(59)
@@ -346,7 +415,7 @@ func TestTheListOfMetricsIsComplete(t *testing.T) {
 	records := make([]shiftsync.Record, 4)
 	records[3] = shiftsync.Record{Value: []byte{0}, Version: shiftsync.Version{UpdatedAt: time.Now()}}
 	m.outcomes(records, []shiftsync.Outcome{{Fate: shiftsync.Unknown}, {Fate: shiftsync.Unsent}, {Fate: shiftsync.Refused}, {Fate: shiftsync.Acknowledged}}, time.Now())
-	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", "error"} {
+	for _, class := range []string{"2xx", "3xx", "4xx", "5xx", wiw.ClassNoShift, "error"} {
 		m.request(class, time.Second)
 	}
 	errs := troubles()

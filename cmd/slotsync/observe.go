@@ -57,12 +57,18 @@ func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) 
 	return o
 }
 
+// enters tells who measures and who is asked how this worker stands to the lease.
+func (o *observer) enters(state string, found shiftsync.Standing) {
+	o.stats.enters(tenure{state, found})
+	o.health.enters(tenure{state, found})
+}
+
 // Standby logs at once, and then each minute while nothing changes.
-func (o *observer) Standby(holder string) {
-	o.stats.holds(false, true)
-	o.health.standby(holder)
+func (o *observer) Standby(found shiftsync.Standing) {
+	o.enters(stateStandby, found)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	holder := found.Holder
 	if holder == o.holder && time.Since(o.logged) < standbyEvery {
 		return
 	}
@@ -70,23 +76,31 @@ func (o *observer) Standby(holder string) {
 	o.log.Info("standing by: another worker holds the lease", "holder", holder)
 }
 
-// Lost tells that this worker has stopped being the holder.
-func (o *observer) Lost() {
-	o.stats.lost()
-	o.stats.holds(false, false)
-	o.health.lost()
-	o.log.Warn("lost the lease: it could not be renewed in time, or Redis has forgotten it")
-}
+// Unanswered is a sign of life and no more: Done tells why, from time to time.
+func (o *observer) Unanswered() { o.health.progress() }
 
-// Took logs the begin of a tenure.
-func (o *observer) Took(open int) {
+// Acquired logs the begin of a tenure. It is told before anything is asked of Kafka: whoever holds the lease is the one to
+// tell how things stand, though it can do nothing yet.
+func (o *observer) Acquired(found shiftsync.Standing) {
 	o.stats.took()
-	o.stats.holds(true, false)
-	o.health.took()
+	o.enters(stateActive, found)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.holder = ""
-	o.log.Info("took the lease", "open_intents", open)
+	o.log.Info("took the lease", "open_intents", found.Open)
+}
+
+// Lost tells that this worker has stopped being the holder.
+func (o *observer) Lost() {
+	o.stats.lost()
+	o.enters(stateStarting, shiftsync.Standing{})
+	o.log.Warn("lost the lease: it could not be renewed in time, or Redis has forgotten it")
+}
+
+// Took notes that the first pass of a tenure goes on.
+func (o *observer) Took(open int) {
+	o.health.progress()
+	o.log.Debug("claimed what was left open", "open_intents", open)
 }
 
 // Reading starts the pass's clock and counts.
@@ -112,6 +126,9 @@ func (o *observer) Asked(r wiw.Response) {
 	if r.Class != "error" {
 		o.health.needs.heard(causeAPI, time.Now())
 	}
+	if r.Class == "2xx" {
+		o.health.needs.recovers(causeAPI)
+	}
 	o.stats.request(r.Class, r.Latency)
 	if r.Remaining >= 0 {
 		o.stats.remaining(r.Remaining)
@@ -119,6 +136,22 @@ func (o *observer) Asked(r wiw.Response) {
 	if !r.Date.IsZero() {
 		o.compareClocks(time.Until(r.Date))
 	}
+}
+
+// Retries tells at once of an attempt that went wrong and is followed by another: the whole request may take minutes to
+// fail. Once passes fail for it, their lines tell enough.
+func (o *observer) Retries(err error, wait time.Duration) {
+	var said *wiw.StatusError
+	if !errors.As(err, &said) || said.Status >= 500 {
+		o.health.needs.retries(causeAPI, err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	level := slog.LevelWarn
+	if o.failures > 0 {
+		level = slog.LevelDebug
+	}
+	o.log.Log(context.Background(), level, "when i work: asked again", "err", err, "in_s", wait.Round(100*time.Millisecond).Seconds())
 }
 
 // compareClocks warns, once, when the API's clock is ahead of ours, or behind: at another time than we take it for, other

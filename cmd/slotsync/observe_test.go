@@ -172,7 +172,7 @@ func TestResultsAreMeasured(t *testing.T) {
 
 func TestALostLeaseIsNotHeldAnyMore(t *testing.T) {
 	w := watch(t, false, nil)
-	w.Took(0)
+	w.Acquired(shiftsync.Standing{})
 	w.Lost()
 	if active, _ := w.stats.gauge(metricActive); active != 0 {
 		t.Errorf("got active %v, want 0", active)
@@ -236,21 +236,21 @@ func TestAStandbySaysSoOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t, true, nil)
 		const line = "standing by: another worker holds the lease holder=host-1"
-		w.Standby("host-1")
+		w.Standby(shiftsync.Standing{Holder: "host-1"})
 		w.want(t, "at once", line)
 		for range 14 {
 			<-time.After(4 * time.Second)
-			w.Standby("host-1")
+			w.Standby(shiftsync.Standing{Holder: "host-1"})
 		}
 		w.want(t, "not within the minute")
 		<-time.After(4 * time.Second)
-		w.Standby("host-1")
+		w.Standby(shiftsync.Standing{Holder: "host-1"})
 		w.want(t, "after a minute", line)
-		w.Standby("host-2")
+		w.Standby(shiftsync.Standing{Holder: "host-2"})
 		w.want(t, "another holder", "standing by: another worker holds the lease holder=host-2")
-		w.Took(4)
+		w.Acquired(shiftsync.Standing{Open: 4})
 		w.want(t, "its turn", "took the lease open_intents=4")
-		w.Standby("host-2")
+		w.Standby(shiftsync.Standing{Holder: "host-2"})
 		w.want(t, "standing by anew", "standing by: another worker holds the lease holder=host-2")
 	})
 }

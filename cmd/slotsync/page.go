@@ -49,7 +49,7 @@ type headline struct {
 }
 
 func headlineOf(o *overview, topic string) headline {
-	h := headline{Kind: "bad", Title: "Not in step", Since: o.LastInStep, Why: o.Cause.words(), Error: o.Reason, Do: o.Cause.advice()}
+	h := headline{Kind: "bad", Title: "Not in step", Since: o.behind, Why: o.Cause.words(), Error: o.Reason, Do: o.Cause.advice()}
 	switch o.Cause {
 	case causeAPI, causeRedis, causeKafka, causeRegistry, causeNoTopic:
 		h.Check = true
@@ -64,6 +64,11 @@ func headlineOf(o *overview, topic string) headline {
 			Do:  "This worker takes over at once when that one stops, and within 20\u00a0s when it is killed."}
 	case o.State == stateStandby:
 		h.Title, h.Since = "Cannot stand by", o.Since
+		for _, d := range o.Dependencies {
+			if d.Cause == o.Cause && !d.Since.IsZero() {
+				h.Since = d.Since
+			}
+		}
 	case !o.Ready && o.Cause == "": // no pass has ended yet, and nothing is wrong
 		return headline{Kind: "starting", Title: "Starting", Since: o.Since, Why: "The first pass has not ended yet."}
 	case o.InStep && o.Ready:

@@ -91,7 +91,7 @@ func TestThePageIsReadableInEveryState(t *testing.T) {
 		watch func(w watched)
 	}{
 		{"starting", func(watched) {}},
-		{"standby", func(w watched) { w.Standby("slotsync-6c9f7d5b8-x2v4q (process 1)") }},
+		{"standby", func(w watched) { w.Standby(shiftsync.Standing{Holder: "slotsync-6c9f7d5b8-x2v4q (process 1)"}) }},
 		{"in step", func(w watched) { pasts(w, 200) }},
 		{"first pass", func(w watched) { w.Reading(); w.Batch(shiftsync.Tally{Fetched: 41500, Published: 41000}) }},
 		{"outage", func(w watched) {
@@ -152,7 +152,7 @@ func TestThePageIsReadableInEveryState(t *testing.T) {
 	} {
 		w := watch(t, false, nil)
 		if c.state != "starting" && c.state != "standby" {
-			w.Took(0)
+			w.Acquired(shiftsync.Standing{})
 		}
 		for _, d := range w.health.needs.now() {
 			w.health.needs.note(d.Cause, nil)

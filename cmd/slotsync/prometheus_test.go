@@ -37,7 +37,7 @@ func paged(t *testing.T) *metrics {
 
 func TestThePageKeepsPrometheusRules(t *testing.T) {
 	m := paged(t)
-	m.holds(true, false)
+	m.enters(tenure{state: stateActive})
 	m.request("2xx", time.Second)
 	m.done(shiftsync.Report{Pass: "p1", Called: true, Took: time.Second}, resultOK, nil)
 	found, err := testutil.GatherAndLint(m.page.registry)
@@ -62,23 +62,21 @@ func TestTheCountsBeginAtZero(t *testing.T) {
 
 func TestAStandbyLeavesThePassesToTheOther(t *testing.T) {
 	m := paged(t)
-	m.holds(true, false)
-	m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
-	of := func() (there []bool) {
+	m.enters(tenure{state: stateActive})
+	m.done(shiftsync.Report{Pass: "p1", Called: true}, resultOK, nil)
+	left := []string{metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing, metricFailures}
+	check := func(claim string, there ...string) {
+		t.Helper()
 		page := scraped(t, m)
-		for _, name := range []string{"slotsync_pass_age_seconds", "slotsync_shifts_pending"} {
-			_, is := page[name]
-			there = append(there, is)
+		for _, name := range append(left, metricPassAge) {
+			if _, is := page[promName(m.byName[name])]; is != slices.Contains(there, name) {
+				t.Errorf("%s: %s is there: %v", claim, name, is)
+			}
 		}
-		return there
 	}
-	if got := of(); !slices.Equal(got, []bool{true, true}) {
-		t.Errorf("active: got %v", got)
-	}
-	m.holds(false, true)
-	if got := of(); !slices.Equal(got, []bool{false, false}) {
-		t.Errorf("standby: got %v", got)
-	}
+	check("active", append(left, metricPassAge)...)
+	m.enters(tenure{stateStandby, shiftsync.Standing{InStep: time.Now()}})
+	check("standby", metricPassAge)
 }
 
 // scraped is the page, by series.

@@ -20,13 +20,13 @@ func (s watchedStore) lease(call func() error) error {
 	return met(s.with, err)
 }
 
-func (s watchedStore) Acquire(ctx context.Context, owner shiftsync.Owner, ttl time.Duration) (holder string, err error) {
+func (s watchedStore) Acquire(ctx context.Context, owner shiftsync.Owner, ttl time.Duration) (found shiftsync.Standing, err error) {
 	err = s.lease(func() error {
 		var err error
-		holder, err = s.Store.Acquire(ctx, owner, ttl)
+		found, err = s.Store.Acquire(ctx, owner, ttl)
 		return err
 	})
-	return holder, err
+	return found, err
 }
 
 func (s watchedStore) Renew(ctx context.Context, owner shiftsync.Owner, ttl time.Duration) error {
@@ -94,9 +94,9 @@ func (s watchedStore) Undoubt(ctx context.Context, term shiftsync.Term, ids []in
 	return end(s.Store.Undoubt(ctx, term, ids))
 }
 
-func (s watchedStore) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration) (int, error) {
+func (s watchedStore) Sweep(ctx context.Context, term shiftsync.Term, keep time.Duration, inStep bool) (int, error) {
 	end := s.begin(stepSweep, 0)
-	dropped, err := s.Store.Sweep(ctx, term, keep)
+	dropped, err := s.Store.Sweep(ctx, term, keep, inStep)
 	return dropped, end(err)
 }
 

@@ -49,7 +49,7 @@ func TestHowThingsStandIsOneLine(t *testing.T) {
 	pending.Pending = 1204
 	left := fmt.Errorf("%w: 0 shifts intended, 5 left to the next pass", shiftsync.ErrPending)
 	outage := errors.Join(fmt.Errorf("%w: 1204 shifts intended", shiftsync.ErrPending), errKafka)
-	inStep := func(w watched) { w.Took(0); w.Done(ok, nil) }
+	inStep := func(w watched) { w.Acquired(shiftsync.Standing{}); w.Done(ok, nil) }
 	for _, c := range []struct {
 		claim string
 		watch func(w watched)
@@ -58,14 +58,18 @@ func TestHowThingsStandIsOneLine(t *testing.T) {
 		ready bool
 	}{
 		{"at first", func(watched) {}, "starting", "Starting: The first pass has not ended yet.", false},
-		{"with the lease", func(w watched) { w.Took(0) }, "starting", "Starting: The first pass has not ended yet.", false},
-		{"another one has it", func(w watched) { w.Standby("worker-1 (process 7)") }, "standby", "Standing by: worker-1 (process 7) holds the lease.", true},
+		{"with the lease", func(w watched) { w.Acquired(shiftsync.Standing{}) }, "starting", "Starting: The first pass has not ended yet.", false},
+		{"another one has it", func(w watched) { w.Standby(shiftsync.Standing{Holder: "worker-1 (process 7)"}) }, "standby", "Standing by: worker-1 (process 7) holds the lease.", true},
 		{"a standby without Redis", func(w watched) {
-			w.Standby("other")
+			w.Standby(shiftsync.Standing{Holder: "other"})
 			w.health.needs.note(causeRedis, errors.New("refused"))
 			w.Done(shiftsync.Report{}, fmt.Errorf("acquire lease: %w", met(causeRedis, errors.New("refused"))))
 		}, "bad", "Cannot stand by: Redis does not answer, or refuses to work. Redis: acquire lease: refused", false},
-		{"a standby asks Redis alone", func(w watched) { inStep(w); w.health.needs.note(causeKafka, errKafka); w.Standby("other") },
+		{"a standby asks Redis alone", func(w watched) {
+			inStep(w)
+			w.health.needs.note(causeKafka, errKafka)
+			w.Standby(shiftsync.Standing{Holder: "other"})
+		},
 			"standby", "Standing by: other holds the lease.", true},
 		{"all went out", inStep, "ok", "In step: The topic shifts has all that the last pass saw.", true},
 		{"Kafka is away and nothing had to go out", func(w watched) { inStep(w); w.health.needs.note(causeKafka, errKafka) },
@@ -139,7 +143,7 @@ func TestTheTimesOfTheHeadline(t *testing.T) {
 				t.Errorf("%s: since %s, want %s: %v", claim, got, want, at)
 			}
 		}
-		step("the lease", func() { w.Took(0) })
+		step("the lease", func() { w.Acquired(shiftsync.Standing{}) })
 		step("a failure", func() { w.Done(ok, errRedis) })
 		since("never in step", "the lease")
 		step("the first good", func() { w.Done(ok, nil) })
@@ -164,8 +168,8 @@ func TestTheTimesOfTheHeadline(t *testing.T) {
 		if o := w.health.overview(); o.PassFetched != 504 || o.PassSent != 2 || !o.PassBegan.Equal(at["the third good"].Add(10*time.Second)) {
 			t.Errorf("a pass under way: got %+v", o)
 		}
-		w.Standby("other")
-		w.Took(0)
+		w.Standby(shiftsync.Standing{Holder: "other"})
+		w.Acquired(shiftsync.Standing{})
 		step("a failure after standing by", func() { w.Done(ok, errRedis) })
 		o = w.health.overview()
 		if got := headlineOf(&o, "shifts").Since; !got.Equal(o.Since) {
@@ -179,7 +183,7 @@ func TestALongPassIsGivenItsTime(t *testing.T) {
 		w := watch(t, false, nil)
 		long := report(shiftsync.Tally{})
 		long.Took = time.Hour
-		w.Took(0)
+		w.Acquired(shiftsync.Standing{})
 		w.Done(long, nil)
 		for range 60 {
 			<-time.After(time.Minute)
@@ -196,7 +200,7 @@ func TestPassesAreToldTheNewestFirstAndNotForEver(t *testing.T) {
 	if rec := w.visit(t, "/api/passes"); strings.TrimSpace(rec.Body.String()) != `{"passes":[]}` {
 		t.Errorf("at first: got %s", rec.Body)
 	}
-	w.Took(0)
+	w.Acquired(shiftsync.Standing{})
 	for i := range 250 {
 		rep := report(shiftsync.Tally{Fetched: i, Published: 1, StillAside: 2})
 		rep.Pass, rep.Pending = fmt.Sprintf("pass-%d", i), 3
@@ -301,7 +305,7 @@ func TestPageHealthLogAndMetricsSayTheSame(t *testing.T) {
 	for want, err := range troubles() {
 		w := watch(t, false, env{"LOG_FORMAT": "json"})
 		rep := report(shiftsync.Tally{})
-		w.Took(0)
+		w.Acquired(shiftsync.Standing{})
 		w.Done(rep, err)
 		if want != causeOther && (want.words() == cause("").words() || want.advice() == "") {
 			t.Errorf("%s: the page has no words for it", want)
@@ -376,7 +380,7 @@ func TestTheWebsiteIsLookedAtAndNothingElse(t *testing.T) {
 func TestWhatOthersWroteIsShownAndNotRun(t *testing.T) {
 	const evil = `"><script>alert(1)</script>`
 	w := watch(t, false, nil)
-	w.Took(0)
+	w.Acquired(shiftsync.Standing{})
 	w.SetAside(5, evil)
 	rep := report(shiftsync.Tally{})
 	rep.Notices = []string{evil}

@@ -169,7 +169,9 @@ func newSource(cfg *config, log *slog.Logger, watch *observer) (*source, error) 
 		MaxBytes:  int64(cfg.WIW.MaxBytes),
 		Timeout:   cfg.WIW.Timeout,
 
+		OnWait:     watch.health.needs.waits,
 		OnResponse: watch.Asked,
+		OnRetry:    watch.Retries,
 		OnNotice: func(n wiw.Notice) {
 			log.Warn("when i work", "warning", n.Text, "field", n.Field, "form", n.Form)
 		},
