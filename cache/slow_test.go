@@ -56,7 +56,7 @@ func TestNoStepKeepsTheServerForLong(t *testing.T) {
 			return err
 		}},
 		{"a sweep", func() error {
-			_, err := r.Sweep(ctx, term, time.Hour)
+			_, err := r.Sweep(ctx, term, time.Hour, true)
 			return err
 		}},
 		{"a list for --republish", func() error { return r.Remembered(ctx, func(int64, time.Time) error { return nil }) }},
