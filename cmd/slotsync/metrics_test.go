@@ -475,3 +475,75 @@ func TestDatesInUnknownFormsAreCounted(t *testing.T) {
 		t.Errorf("got %d, want 3: each time", got)
 	}
 }
+
+// A pass that ended early has not met all the bad shifts there are.
+func TestBadShiftsAreToldOfByPassesThatReadTheWindow(t *testing.T) {
+	m, r := recording(t)
+	pass := func(claim string, rep shiftsync.Report, result string, err error, want float64) {
+		t.Helper()
+		rep.Pass = "p1"
+		m.done(rep, result, err)
+		if got, _ := r.gauge(metricAside); got != want {
+			t.Errorf("%s: got %v, want %v", claim, got, want)
+		}
+	}
+	seven := shiftsync.Report{Tally: shiftsync.Tally{Fetched: 100, SetAside: 3, StillAside: 4}}
+	two := shiftsync.Report{Tally: shiftsync.Tally{Fetched: 20, StillAside: 2}}
+	pass("a good one", seven, resultOK, nil, 7)
+	pass("one that broke off", two, resultFailed, errRedis, 7)
+	pass("one that read nothing", shiftsync.Report{}, resultFailed, shiftsync.ErrTooManyBad, 7)
+	pass("one with too many of them", two, resultFailed, shiftsync.ErrTooManyBad, 2)
+	pass("one that left something pending", seven, resultPending, shiftsync.ErrPending, 7)
+}
+
+// What was published before, or is sent for another reason than a change, does not lag.
+func TestTheLagIsThatOfChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		<-time.After(48 * time.Hour)
+		m.reading()
+		reads := time.Now()
+		<-time.After(10 * time.Second)
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		<-time.After(10 * time.Second)
+		acknowledged := []shiftsync.Outcome{{Fate: shiftsync.Acknowledged}}
+		for _, c := range []struct {
+			claim   string
+			changed time.Time
+			value   []byte
+			fate    shiftsync.Fate
+			want    []float64
+		}{
+			{"changed after the last good pass began to read", reads.Add(5 * time.Second), []byte("x"), shiftsync.Acknowledged, []float64{15}},
+			{"changed before it, by a clock that is behind", reads.Add(-59 * time.Second), []byte("x"), shiftsync.Acknowledged, []float64{79}},
+			{"changed before it", reads.Add(-61 * time.Second), []byte("x"), shiftsync.Acknowledged, nil},
+			{"changed by a clock that is ahead", reads.Add(time.Hour), []byte("x"), shiftsync.Acknowledged, []float64{0}},
+			{"deleted, nobody knows when", reads.Add(5 * time.Second), nil, shiftsync.Acknowledged, nil},
+			{"not acknowledged", reads.Add(5 * time.Second), []byte("x"), shiftsync.Unknown, nil},
+		} {
+			r.values[metricLag] = nil
+			acknowledged[0].Fate = c.fate
+			record := shiftsync.Record{Value: c.value, Version: shiftsync.Version{UpdatedAt: c.changed}}
+			m.outcomes([]shiftsync.Record{record}, acknowledged, time.Now())
+			if got := r.values[metricLag]; !slices.Equal(got, c.want) {
+				t.Errorf("%s: got %v, want %v", c.claim, got, c.want)
+			}
+		}
+	})
+}
+
+// A single pass ends before the first tick, and its last figures come with its end.
+func TestWhatOthersCountIsReadAtTheEnd(t *testing.T) {
+	m, _ := recording(t)
+	reads := 0
+	end := m.sampling(func() { reads++ })
+	m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+	if reads != 1 {
+		t.Errorf("got %d reads after a pass, want 1", reads)
+	}
+	end()
+	m.sample()
+	if reads != 2 {
+		t.Errorf("got %d reads at the end and after it, want 2", reads)
+	}
+}
