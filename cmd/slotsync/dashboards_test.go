@@ -232,6 +232,7 @@ func TestMonitorsAlarmWhereTheyShould(t *testing.T) {
 		"slotsync: the limit of pending shifts is near": {"max(last_10m):max:slot_sync.shifts.pending{*} by {env,service} / max:slot_sync.shifts.pending_limit{*} by {env,service} > 0.8", 0.8, 0.5, quiet},
 		"slotsync: bad shifts pile up":                  {"sum(last_1h):sum:slot_sync.shifts.set_aside{*} by {env,service}.as_count() > 20", 20, 5, quiet},
 		"slotsync: dead letters do not arrive":          {"min(last_30m):min:slot_sync.dead_letters.pending{*} by {env,service} > 0", 0, 0, quiet},
+		"slotsync: many shifts are missing":             {"min(last_1h):max:slot_sync.shifts.missing{*} by {env,service} > 50", 50, 20, quiet},
 		"slotsync: the session token ends":              {"min(last_15m):min:slot_sync.wiw.token.remaining{*} by {env,service} < 86400", 86400, 172800, quiet},
 		"slotsync: nobody works":                        {"max(last_10m):max:slot_sync.worker.active{*} by {env,service} < 1", 1, 0, loud},
 		"slotsync: workers displace each other":         {"sum(last_1h):sum:slot_sync.pass.trouble{reason:fenced} by {env,service}.as_count() > 2", 2, 0, quiet},
