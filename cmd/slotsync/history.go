@@ -27,8 +27,14 @@ type endedPass struct {
 	Published    int       `json:"published"`
 	SetAside     int       `json:"set_aside"`
 	Pending      int       `json:"pending"`
+	Unburied     int       `json:"dead_letters_pending,omitempty"`
 	NotCollected int       `json:"not_collected,omitempty"`
+	SchemaOnly   int       `json:"schema_only,omitempty"`
 	Deferred     int       `json:"deferred,omitempty"`
+	HeldBack     int       `json:"held_back,omitempty"`
+	Missing      int       `json:"missing,omitempty"`
+	LookedUp     int       `json:"looked_up,omitempty"`
+	Gone         int       `json:"gone,omitempty"`
 	Swept        int       `json:"swept,omitempty"`
 	Cause        cause     `json:"cause,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // why it is not ok; one line
@@ -47,8 +53,14 @@ func newEndedPass(rep shiftsync.Report, result string, err error, at time.Time) 
 		Published:    rep.Published,
 		SetAside:     rep.SetAside + rep.StillAside,
 		Pending:      rep.Pending,
+		Unburied:     rep.Unburied,
 		NotCollected: rep.NotCollected,
+		SchemaOnly:   rep.SchemaOnly,
 		Deferred:     rep.Deferred,
+		HeldBack:     rep.HeldBack,
+		Missing:      rep.Missing,
+		LookedUp:     rep.LookedUp,
+		Gone:         rep.Gone,
 		Swept:        rep.Swept,
 	}
 	if result != resultOK {
@@ -68,9 +80,9 @@ func (p *endedPass) figures() []figure {
 	return figures(shiftsync.Report{
 		Tally: shiftsync.Tally{
 			Fetched: p.Fetched, Unchanged: p.Unchanged, Published: p.Published, SetAside: p.SetAside,
-			NotCollected: p.NotCollected, Deferred: p.Deferred,
+			NotCollected: p.NotCollected, Deferred: p.Deferred, HeldBack: p.HeldBack, Gone: p.Gone,
 		},
-		Pending: p.Pending, Swept: p.Swept,
+		Pending: p.Pending, Unburied: p.Unburied, Missing: p.Missing, Swept: p.Swept,
 	})
 }
 

@@ -168,7 +168,7 @@ func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 		m.put(metricNotCollected, float64(rep.NotCollected))
 		m.put(metricDeferred, float64(rep.Deferred))
 		m.count(metricSwept, rep.Swept)
-		if result != resultFailed || rep.Fetched > 0 && errors.Is(err, shiftsync.ErrTooManyBad) {
+		if readWhole(rep, result, err) {
 			m.put(metricAside, float64(rep.SetAside+rep.StillAside))
 		}
 		if rep.Called {

@@ -55,6 +55,9 @@ func headlineOf(o *overview, topic string) headline {
 	if h.Since.IsZero() {
 		h.Since = o.Since
 	}
+	if o.Cause == causeKafka && !o.collects {
+		h.Do = "Nothing more is collected meanwhile. The first pass after Kafka is back catches up with what is in the window then."
+	}
 	switch {
 	case o.State == stateStandby && o.Ready:
 		return headline{Kind: "standby", Title: "Standing by", Since: o.Since,

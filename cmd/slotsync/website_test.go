@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +232,117 @@ func TestWhatWasSetAsideLatelyIsTold(t *testing.T) {
 	w.SetAside(0, "no id")
 	if page := w.visit(t, "/").Body.String(); !strings.Contains(page, "without an id") || !strings.Contains(page, "<b>29</b>") {
 		t.Errorf("got\n%s", page)
+	}
+}
+
+// What a pass that failed did not read it knows nothing of.
+func TestThePageKeepsTheFiguresOfTheLastPassThatReadTheWindow(t *testing.T) {
+	w := watch(t, false, nil)
+	good := report(shiftsync.Tally{Fetched: 240, Unchanged: 230, StillAside: 7})
+	good.Pass, good.Pending, good.Unburied = "good", 5, 6
+	cut := report(shiftsync.Tally{Fetched: 3})
+	cut.Pass = "cut"
+	w.Took(0)
+	w.Done(cut, errRedis)
+	if o := w.health.overview(); o.LastRead != nil {
+		t.Errorf("nothing was read yet: got %+v", o.LastRead)
+	}
+	shows := func(claim string, want bool, parts ...string) {
+		t.Helper()
+		page := w.visit(t, "/").Body.String()
+		for _, part := range parts {
+			if strings.Contains(page, part) != want {
+				t.Errorf("%s: %q is on the page: %v, want %v", claim, part, !want, want)
+			}
+		}
+	}
+	shows("nothing was read yet", false, "Shifts in the window", "<dt>Pending")
+	figures := []string{"<dt>Shifts in the window</dt><dd>240", "<dt>Pending</dt><dd>5", "<dt>Set aside</dt><dd>7", "6 dead letters wait"}
+	for _, step := range []struct {
+		claim string
+		rep   shiftsync.Report
+		err   error
+	}{
+		{"in step", good, nil},
+		{"the API fails in the middle", cut, met(causeAPI, errors.New("502"))},
+		{"no pass begins", shiftsync.Report{}, errKafka},
+	} {
+		w.Done(step.rep, step.err)
+		shows(step.claim, true, figures...)
+		if o := w.health.overview(); o.LastRead == nil || o.LastRead.ID != "good" {
+			t.Errorf("%s: got %+v", step.claim, o.LastRead)
+		}
+	}
+	bad := good
+	bad.Pass, bad.Fetched = "bad", 250
+	for _, err := range []error{shiftsync.ErrTooManyBad, shiftsync.ErrPendingLimit, shiftsync.ErrPending} {
+		w.Done(good, nil)
+		w.Done(bad, err)
+		shows("read to its end: "+err.Error(), true, "<dt>Shifts in the window</dt><dd>250")
+	}
+	for range keptPasses { // which fill the history
+		w.Done(shiftsync.Report{}, errKafka)
+	}
+	shows("long ago", true, "<dt>Shifts in the window</dt><dd>250")
+	w.Standby("other")
+	w.Took(0)
+	shows("what was before another worker's turn", false, "Shifts in the window")
+}
+
+func TestWhatIsSaidOfKafkaIsTrue(t *testing.T) {
+	ok := report(shiftsync.Tally{})
+	pending := errors.Join(fmt.Errorf("%w: 5 shifts intended", shiftsync.ErrPending), errKafka)
+	for _, c := range []struct {
+		claim    string
+		watch    func(w watched)
+		collects bool
+	}{
+		{"it was never there", func(w watched) { w.Done(shiftsync.Report{}, errKafka) }, false},
+		{"a takeover without it", func(w watched) { w.Took(3); w.Done(ok, fmt.Errorf("look at topic: %w", errKafka)) }, false},
+		{"the limit is reached", func(w watched) { w.Took(0); w.Done(ok, errors.Join(shiftsync.ErrPendingLimit, errKafka)) }, false},
+		{"passes collect", func(w watched) { w.Took(0); w.Done(ok, pending) }, true},
+		{"nothing had to be collected", func(w watched) { w.Took(0); w.Done(ok, nil); w.health.needs.note(causeKafka, errKafka) }, true},
+	} {
+		w := watch(t, false, nil)
+		c.watch(w)
+		o := w.health.overview()
+		h := headlineOf(&o, "shifts")
+		if strings.HasPrefix(h.Do, "Passes go on") != c.collects || strings.HasPrefix(h.Do, "Nothing more is collected") == c.collects {
+			t.Errorf("%s: got %q", c.claim, h.Do)
+		}
+	}
+}
+
+func TestAPassIsKeptWithAllItsFigures(t *testing.T) {
+	var rep shiftsync.Report
+	rep.Pass = "p1"
+	n := 0
+	fill := func(v reflect.Value) {
+		for i := range v.NumField() {
+			if f := v.Field(i); f.Kind() == reflect.Int {
+				n++
+				f.SetInt(int64(n))
+			}
+		}
+	}
+	fill(reflect.ValueOf(&rep.Tally).Elem())
+	fill(reflect.ValueOf(&rep).Elem())
+	w := watch(t, false, nil)
+	w.Done(rep, nil)
+	kept := w.health.passes()[0]
+	if got, want := kept.figures(), figures(rep); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	page, list := w.visit(t, "/").Body.String(), w.visit(t, "/api/passes").Body.String()
+	for _, f := range figures(rep) {
+		if text := strings.ReplaceAll(f.String(), " ", "\u00a0"); !strings.Contains(page, text) {
+			t.Errorf("the page does not say %q", text)
+		}
+	}
+	for _, a := range rep.LogValue().Group() { // what the log has
+		if field := fmt.Sprintf("%q:%s", a.Key, a.Value); a.Value.Kind() == slog.KindInt64 && !strings.Contains(list, field) {
+			t.Errorf("/api/passes does not say %s:\n%s", field, list)
+		}
 	}
 }
 
