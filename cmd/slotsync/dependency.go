@@ -74,6 +74,14 @@ func (d *dependencies) note(c cause, err error) {
 	it.Reason = reasonOf(err)
 }
 
+// answers tells whether the dependency has answered and is not away.
+func (d *dependencies) answers(c cause) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	it := d.of(c)
+	return !it.Heard.IsZero() && it.Since.IsZero()
+}
+
 // rest forgets the trouble of those that a standby does not ask.
 func (d *dependencies) rest() {
 	d.mu.Lock()

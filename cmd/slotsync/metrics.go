@@ -41,16 +41,19 @@ type metrics struct {
 	stop  chan struct{}
 	timer sync.WaitGroup
 
-	mu       sync.Mutex // guards all below
-	told     bool       // something is known of the lease
-	active   bool       // this worker holds it
-	other    bool       // another worker holds it
-	inStep   time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
-	reads    time.Time  // when this pass began to read
-	changes  time.Time  // what changed before was published before, or is sent for another reason than a change
-	checked  bool       // a pass has ended
-	status   serviceStatus
+	sampled  sync.Mutex // one at a time: they tell differences. Guards samplers, which may wait for the network
 	samplers []*sampler
+	due      chan struct{} // holds a wish to have them read
+
+	mu      sync.Mutex // guards all below
+	told    bool       // something is known of the lease
+	active  bool       // this worker holds it
+	other   bool       // another worker holds it
+	inStep  time.Time  // when a pass last left nothing undone; at first, when there began to be something to do
+	reads   time.Time  // when this pass began to read
+	changes time.Time  // what changed before was published before, or is sent for another reason than a change
+	checked bool       // a pass has ended
+	status  serviceStatus
 }
 
 // sampler reads figures that somebody else counts.
@@ -81,8 +84,10 @@ func (m *metrics) start() *metrics {
 	if m.page != nil {
 		m.sinks = append(m.sinks, m.page)
 	}
+	m.due = make(chan struct{}, 1)
 	m.stop, m.inStep, m.changes = make(chan struct{}), time.Now(), time.Now().Add(-lagAtFirst)
 	m.timer.Go(m.keepTelling)
+	m.timer.Go(m.keepSampling)
 	return m
 }
 
@@ -175,7 +180,10 @@ func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 			m.put(metricMissing, float64(rep.Missing))
 		}
 	}
-	m.sample()
+	select {
+	case m.due <- struct{}{}:
+	default:
+	}
 	m.tell()
 	m.check()
 }
@@ -246,20 +254,20 @@ func (m *metrics) produced(f publish.Figures) {
 // sampling calls read after each pass, every 10 s, and a last time when what it returns is called.
 func (m *metrics) sampling(read func()) (end func()) {
 	s := &sampler{read}
-	m.mu.Lock()
+	m.sampled.Lock()
 	m.samplers = append(m.samplers, s)
-	m.mu.Unlock()
+	m.sampled.Unlock()
 	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.sampled.Lock()
+		defer m.sampled.Unlock()
 		s.read()
 		s.read = func() {}
 	}
 }
 
 func (m *metrics) sample() {
-	m.mu.Lock()
-	defer m.mu.Unlock() // one at a time: they tell differences
+	m.sampled.Lock()
+	defer m.sampled.Unlock()
 	for _, s := range m.samplers {
 		s.read()
 	}
@@ -273,11 +281,25 @@ func (m *metrics) keepTelling() {
 		select {
 		case <-ticker.C:
 			m.tell()
-			m.sample()
 			m.check()
 		case <-m.stop:
 			return
 		}
+	}
+}
+
+// keepSampling is apart from it: a sampler that hangs must not hold up an age that grows meanwhile.
+func (m *metrics) keepSampling() {
+	ticker := time.NewTicker(everyGauge)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-m.due:
+		case <-m.stop:
+			return
+		}
+		m.sample()
 	}
 }
 
