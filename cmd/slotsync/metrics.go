@@ -20,12 +20,18 @@ const (
 	clockSkew        = time.Minute    // between the API and this machine
 )
 
+// Roles of a worker.
+const (
+	roleHolder  = "holder"  // of the lease
+	roleWaiting = "waiting" // for it: a standby, or one that does not know who has it
+)
+
 // sink is where points go. None of its calls waits for anybody, and a point that is lost is lost.
 type sink interface {
 	// put takes a point. Values are those of the metric's tags, in their order.
 	put(m *metric, value float64, values []string)
-	// drop ends a gauge without tags of which nothing is known any more.
-	drop(m *metric)
+	// drop ends a gauge of which nothing is known any more; values as for put.
+	drop(m *metric, values []string)
 	// Close sends what is left.
 	Close() error
 }
@@ -95,6 +101,12 @@ func (m *metrics) put(name string, value float64, values ...string) {
 	x := m.byName[name]
 	for _, s := range m.sinks {
 		s.put(x, value, values)
+	}
+}
+
+func (m *metrics) drop(name string, values ...string) {
+	for _, s := range m.sinks {
+		s.drop(m.byName[name], values)
 	}
 }
 
@@ -310,12 +322,14 @@ func (m *metrics) tell() {
 	if m.limit > 0 {
 		m.put(metricPendingLimit, float64(m.limit))
 	}
-	if told {
-		value := 0.0
-		if active {
-			value = 1
-		}
-		m.put(metricActive, value)
+	// The workers behind one agent are told apart by their roles: else the 0 of a standby overwrites the holder's 1.
+	switch {
+	case told && active:
+		m.drop(metricActive, roleWaiting)
+		m.put(metricActive, 1, roleHolder)
+	case told:
+		m.drop(metricActive, roleHolder)
+		m.put(metricActive, 0, roleWaiting)
 	}
 	// When nobody is known to have the lease the age is told too: a start that hangs must be seen, and so must a
 	// Redis that is away.
@@ -323,10 +337,8 @@ func (m *metrics) tell() {
 		m.put(metricPassAge, age.Seconds())
 		return
 	}
-	for _, s := range m.sinks {
-		for _, name := range []string{metricPassAge, metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing} {
-			s.drop(m.byName[name]) // they are the other worker's to tell
-		}
+	for _, name := range []string{metricPassAge, metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing} {
+		m.drop(name) // they are the other worker's to tell
 	}
 }
 

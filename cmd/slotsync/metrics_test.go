@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"slices"
@@ -334,6 +335,7 @@ func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
 // Each metric is sent with each value of its tags, so what is sent and what is listed can be compared.
 func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m, r := recording(t)
+	m.holds(false, true)
 	m.holds(true, false)
 	m.reading()
 	m.request("2xx", time.Second)
@@ -530,6 +532,53 @@ func TestThePoolsFiguresAreDifferences(t *testing.T) {
 		read()
 		if got, want := [3]int64{r.sums[metricPoolTimeouts], r.sums[metricPoolMisses], int64(pool.asked)}, [3]int64{step.sumTime, step.sumMis, int64(step.asked)}; got != want {
 			t.Errorf("%s: got %v timeouts, misses and questions, want %v", step.claim, got, want)
+		}
+	}
+}
+
+// Points of the same name and tags that two workers send to one agent overwrite each other there.
+func TestAHolderAndItsStandbyAreTwoSeries(t *testing.T) {
+	active := func(r *recorder) (lines []string) {
+		for _, line := range r.lines {
+			if strings.HasPrefix(line, "gauge "+metricActive) {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	holder, sentByHolder := recording(t)
+	standby, sentByStandby := recording(t)
+	holder.holds(true, false)
+	standby.holds(false, true)
+	if got, want := active(sentByHolder), []string{"gauge worker.active role:holder"}; !slices.Equal(got, want) {
+		t.Errorf("the holder: got %q, want %q", got, want)
+	}
+	if got, want := active(sentByStandby), []string{"gauge worker.active role:waiting"}; !slices.Equal(got, want) {
+		t.Errorf("the standby: got %q, want %q", got, want)
+	}
+
+	m := (&metrics{page: newPromPage(quiet())}).start()
+	defer m.Close()
+	for _, c := range []struct {
+		active, other bool
+		want          string
+	}{
+		{true, false, `slotsync_worker_active{role="holder"} 1`},
+		{false, true, `slotsync_worker_active{role="waiting"} 0`},
+		{true, false, `slotsync_worker_active{role="holder"} 1`},
+		{false, false, `slotsync_worker_active{role="waiting"} 0`},
+	} {
+		m.holds(c.active, c.other)
+		rec := httptest.NewRecorder()
+		m.page.handler.ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+		var got []string
+		for line := range strings.Lines(rec.Body.String()) {
+			if strings.HasPrefix(line, "slotsync_worker_active") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if !slices.Equal(got, []string{c.want}) {
+			t.Errorf("got %q, want %q alone", got, c.want)
 		}
 	}
 }

@@ -120,7 +120,7 @@ func tagged(m *metric, values []string) []string {
 }
 
 // drop does nothing: a gauge that is not sent any more ends by itself.
-func (d *dogStatsD) drop(*metric) {}
+func (d *dogStatsD) drop(*metric, []string) {}
 
 // starting sends the event that slot_sync sent when it started.
 func (d *dogStatsD) starting() {
