@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,6 +13,26 @@ type dependency struct {
 	Heard  time.Time `json:"heard,omitzero"`      // when it last answered
 	Since  time.Time `json:"away_since,omitzero"` // when it was first found to be away; zero: it is not
 	Reason string    `json:"reason,omitempty"`    // why it is taken to be away; one line
+	Asked  []request `json:"asked,omitempty"`     // steps that wait for it now, the oldest first
+}
+
+// request is a step that has begun and not ended.
+type request struct {
+	Step  string    `json:"step"`
+	Since time.Time `json:"since"`
+}
+
+// longRequest is when a person is told of a step that has not ended.
+const longRequest = 3 * time.Second
+
+// Long are the steps that wait for long at that moment.
+func (d dependency) Long(now time.Time) (long []request) {
+	for _, r := range d.Asked {
+		if now.Sub(r.Since) >= longRequest {
+			long = append(long, r)
+		}
+	}
+	return long
 }
 
 // Kind is the mark that the page has for it.
@@ -27,8 +48,15 @@ func (d dependency) Kind() string {
 
 // dependencies are all there are. A worker does not ask each of them all the time.
 type dependencies struct {
-	mu  sync.Mutex // guards what follows
-	all []dependency
+	mu   sync.Mutex // guards what follows
+	all  []dependency
+	asks []ask // the oldest first
+}
+
+// ask is a request, and of whom.
+type ask struct {
+	of cause
+	*request
 }
 
 func newDependencies() *dependencies {
@@ -47,6 +75,22 @@ func (d *dependencies) of(c cause) *dependency {
 		}
 	}
 	panic("a cause that is no dependency")
+}
+
+// begin notes that a step of the dependency has begun. What it returns notes the end.
+func (d *dependencies) begin(c cause, step string) (end func()) {
+	if c == causeLetters {
+		c = causeKafka // which takes them, too
+	}
+	r := &request{step, shownTime(time.Now())}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asks = append(d.asks, ask{c, r})
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.asks = slices.DeleteFunc(d.asks, func(a ask) bool { return a.request == r })
+	}
 }
 
 // heard notes a word of the dependency, which may be a no.
@@ -97,7 +141,15 @@ func (d *dependencies) rest() {
 func (d *dependencies) now() []dependency {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]dependency(nil), d.all...)
+	all := append([]dependency(nil), d.all...)
+	for _, a := range d.asks {
+		for i := range all {
+			if all[i].Cause == a.of {
+				all[i].Asked = append(all[i].Asked, *a.request)
+			}
+		}
+	}
+	return all
 }
 
 // away returns one that is away and without which no pass does all it should. A registry that is away does no harm once

@@ -16,9 +16,19 @@ func pageTemplate() *template.Template {
 		"num":  grouped,
 		"age":  func(now, at time.Time) string { return roughly(now.Sub(at)) },
 		"iso":  func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000Z") },
-		"when": func(at time.Time) string { return at.Format("15:04:05") + " UTC" },
-		"day":  func(at time.Time) string { return at.Format("2006-01-02 15:04:05") + " UTC" },
+		"when": when,
+		"day":  day,
 	}).ParseFS(pageFiles, "page/index.html"))
+}
+
+func day(at time.Time) string { return at.Format("2006-01-02 15:04:05") + " UTC" }
+
+// when leaves out the day if it is today.
+func when(at time.Time) string {
+	if now := time.Now().UTC(); at.YearDay() == now.YearDay() && at.Year() == now.Year() {
+		return at.Format("15:04:05") + " UTC"
+	}
+	return day(at)
 }
 
 // view is what the page shows of one moment.

@@ -289,6 +289,44 @@ func TestThePageKeepsTheFiguresOfTheLastPassThatReadTheWindow(t *testing.T) {
 	shows("what was before another worker's turn", false, "Shifts in the window")
 }
 
+func TestATimeThatIsNotOfTodayHasItsDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		w.Took(0)
+		w.Done(report(shiftsync.Tally{}), nil)
+		now := time.Now().UTC()
+		if page := w.visit(t, "/").Body.String(); !strings.Contains(page, now.Format(">15:04:05 UTC<")) || strings.Contains(page, "since <time datetime=\""+now.Format("2006-01-02T15:04:05.000Z")+now.Format("\">2006-01-02")) {
+			t.Errorf("today: got\n%s", page)
+		}
+		for range 26 {
+			<-time.After(time.Hour)
+			w.Done(report(shiftsync.Tally{}), nil)
+		}
+		want := "since <time datetime=\"" + now.Format("2006-01-02T15:04:05.000Z") + now.Format("\">2006-01-02 15:04:05 UTC<")
+		if page := w.visit(t, "/").Body.String(); !strings.Contains(page, want) {
+			t.Errorf("a day later: want %s in\n%s", want, page)
+		}
+		<-time.After(365*24*time.Hour - 26*time.Hour)
+		if got := when(now); got != day(now) {
+			t.Errorf("a year later: got %s", got)
+		}
+	})
+}
+
+// An answer stays where it is while the rest of the page is renewed.
+func TestALookAtAShiftSaysWhenItWas(t *testing.T) {
+	w := watch(t, false, nil)
+	if page := w.visit(t, "/").Body.String(); strings.Contains(page, "Asked at") {
+		t.Error("nothing was asked, and the page says when")
+	}
+	page := w.visit(t, "/?shift=5").Body.String()
+	_, answer, _ := strings.Cut(page, `<div id="answer"`)
+	answer, _, _ = strings.Cut(answer, "</div>")
+	if !strings.Contains(answer, "Asked at <time datetime=") {
+		t.Errorf("got the answer %s", answer)
+	}
+}
+
 func TestWhatIsSaidOfKafkaIsTrue(t *testing.T) {
 	ok := report(shiftsync.Tally{})
 	pending := errors.Join(fmt.Errorf("%w: 5 shifts intended", shiftsync.ErrPending), errKafka)
