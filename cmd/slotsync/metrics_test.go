@@ -582,3 +582,28 @@ func TestAHolderAndItsStandbyAreTwoSeries(t *testing.T) {
 		}
 	}
 }
+
+// A pass that fails in the middle has seen a part of what is bad.
+func TestBadShiftsAreToldByPassesThatReadTheWindow(t *testing.T) {
+	m, r := recording(t)
+	rep := shiftsync.Report{Pass: "p1", Tally: shiftsync.Tally{Fetched: 100, SetAside: 3, StillAside: 4}}
+	cut := shiftsync.Report{Pass: "p2", Tally: shiftsync.Tally{Fetched: 10, SetAside: 1}}
+	for _, c := range []struct {
+		rep    shiftsync.Report
+		result string
+		err    error
+		want   float64
+	}{
+		{cut, resultFailed, errRedis, 0},
+		{rep, resultOK, nil, 7},
+		{cut, resultFailed, errRedis, 7},
+		{cut, resultPending, shiftsync.ErrPending, 1},
+		{rep, resultFailed, shiftsync.ErrTooManyBad, 7},
+		{cut, resultFailed, shiftsync.ErrPendingLimit, 1},
+	} {
+		m.done(c.rep, c.result, c.err)
+		if got, _ := r.gauge(metricAside); got != c.want {
+			t.Errorf("after a pass that ended %s, %v: got %v, want %v", c.result, c.err, got, c.want)
+		}
+	}
+}
