@@ -332,8 +332,12 @@ func TestTroubleIsToldWhileARequestIsStillTried(t *testing.T) {
 				told = append(told, fmt.Sprint(time.Since(began).Round(time.Second), " ", err))
 			},
 		})
-		fake.Fail(1, wiwtest.Hang())
-		fake.Fail(1, wiwtest.HangAfter(.5))
+		faults := []wiwtest.Fault{wiwtest.Hang(), wiwtest.HangAfter(.5)}
+		fake.Fail(len(faults), func(w http.ResponseWriter, r *http.Request, a *wiwtest.Answer) {
+			fault := faults[0]
+			faults = faults[1:]
+			fault(w, r, a)
+		})
 		var hung atomic.Bool
 		look := time.AfterFunc(20*time.Second, func() { hung.Store(waits.Load()) })
 		defer look.Stop()

@@ -38,7 +38,7 @@ func killInRollCall(s *scene) error {
 // killWithHeldTombstones lets the tombstones of a dead worker arrive late, when another one has been at work: behind
 // shifts that were restored, the broker has to refuse them, and the others have to come anew.
 func killWithHeldTombstones(s *scene) error {
-	if !s.truth.asks() {
+	if s.truth.mode() != deletesTombstone {
 		return killWithHeldRecords(s)
 	}
 	w, err := s.holder()

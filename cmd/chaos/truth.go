@@ -286,12 +286,15 @@ func (t *truth) cutShort(less int) {
 	t.short += less
 }
 
-// asks tells whether the workers ask for missing shifts.
-func (t *truth) asks() bool {
+// mode is how the workers are set.
+func (t *truth) mode() mode {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.deletes != deletesOff
+	return t.deletes
 }
+
+// asks tells whether the workers ask for missing shifts.
+func (t *truth) asks() bool { return t.mode() != deletesOff }
 
 // set notes how the workers are set.
 func (t *truth) set(m mode) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -33,6 +34,7 @@ type monitor struct {
 		Name, Type, Query, Message string
 		Options                    struct {
 			Thresholds map[string]float64
+			OnMissing  string `json:"on_missing_data"`
 		}
 	}
 }
@@ -181,9 +183,7 @@ func wanted(t *testing.T) []point {
 		}
 	}
 	for _, m := range monitors(t) {
-		if m.Definition.Type != "service check" {
-			all = append(all, points(t, m.Definition.Query)...)
-		}
+		all = append(all, points(t, m.Definition.Query)...)
 	}
 	return all
 }
@@ -218,25 +218,54 @@ func TestWhatDatadogAsksForIsListed(t *testing.T) {
 	}
 }
 
+// What a monitor asks, above or below which value it alarms and warns, and whether silence is an alarm: by hand and by
+// title, since a test that takes the one from the other would follow any slip.
+func TestMonitorsAlarmWhereTheyShould(t *testing.T) {
+	type rule struct {
+		query             string
+		critical, warning float64 // warning 0: none
+		silence           string  // on missing data
+	}
+	const quiet, loud = "default", "show_and_notify_no_data"
+	want := map[string]rule{
+		"slotsync: the topic is behind":                 {"min(last_5m):min:slot_sync.pass.age{*} by {env,service} > 900", 900, 300, quiet},
+		"slotsync: the limit of pending shifts is near": {"max(last_10m):max:slot_sync.shifts.pending{*} by {env,service} / max:slot_sync.shifts.pending_limit{*} by {env,service} > 0.8", 0.8, 0.5, quiet},
+		"slotsync: bad shifts pile up":                  {"sum(last_1h):sum:slot_sync.shifts.set_aside{*} by {env,service}.as_count() > 20", 20, 5, quiet},
+		"slotsync: dead letters do not arrive":          {"min(last_30m):min:slot_sync.dead_letters.pending{*} by {env,service} > 0", 0, 0, quiet},
+		"slotsync: many shifts are missing":             {"min(last_1h):max:slot_sync.shifts.missing{*} by {env,service} > 50", 50, 20, quiet},
+		"slotsync: the session token ends":              {"min(last_15m):min:slot_sync.wiw.token.remaining{*} by {env,service} < 86400", 86400, 172800, quiet},
+		"slotsync: nobody works":                        {"max(last_10m):max:slot_sync.worker.active{*} by {env,service} < 1", 1, 0, loud},
+		"slotsync: workers displace each other":         {"sum(last_1h):sum:slot_sync.pass.trouble{reason:fenced} by {env,service}.as_count() > 2", 2, 0, quiet},
+		"slotsync: When I Work refuses":                 {"sum(last_15m):sum:slot_sync.wiw.requests{status_class:4xx} by {env,service}.as_count() > 10", 10, 3, quiet},
+		"slotsync: passes fail":                         {"min(last_5m):max:slot_sync.pass.failures{*} by {env,service} > 2", 2, 0, quiet},
+	}
+	for _, m := range monitors(t) {
+		d := m.Definition
+		got := rule{d.Query, d.Options.Thresholds["critical"], d.Options.Thresholds["warning"], d.Options.OnMissing}
+		if rest := len(d.Options.Thresholds) - 1; got != want[m.Title] || rest > 1 || (rest == 1) != (got.warning != 0) {
+			t.Errorf("%s: got %+v, want %+v", m.Title, got, want[m.Title])
+		}
+		delete(want, m.Title)
+	}
+	if len(want) > 0 {
+		t.Errorf("there is no monitor for %v", want)
+	}
+}
+
 func TestMonitorsAreWhole(t *testing.T) {
-	limit := regexp.MustCompile(`[<>] ([0-9.]+)$`)
 	for _, m := range monitors(t) {
 		d := m.Definition
 		if m.Title == "" || m.Title != d.Name || m.Description == "" || len(m.Description) > 300 || !slices.Contains(m.Tags, "integration:slotsync") {
 			t.Errorf("%q lacks a title, a short description or its tag", m.Title)
 		}
+		if d.Type != "query alert" {
+			t.Errorf("%q is a %s", m.Title, d.Type)
+		}
 		if !strings.Contains(d.Message, m.Title) || !strings.Contains(d.Message, "docs/operations.md") {
 			t.Errorf("%q does not say where to read on:\n%s", m.Title, d.Message)
 		}
-		if d.Type == "service check" {
-			if !strings.HasPrefix(d.Query, `"slot_sync.`+canSync+`"`) {
-				t.Errorf("%q asks for another check: %s", m.Title, d.Query)
-			}
-			continue
-		}
-		found := limit.FindStringSubmatch(d.Query)
-		if found == nil || fmt.Sprint(d.Options.Thresholds["critical"]) != found[1] {
-			t.Errorf("%q: the query and the thresholds differ: %s, %v", m.Title, d.Query, d.Options.Thresholds)
+		if loud := d.Options.OnMissing != "default"; loud != strings.Contains(d.Message, "{{#is_no_data}}") {
+			t.Errorf("%q: what is said of silence, and whether it is an alarm, differ", m.Title)
 		}
 	}
 }
@@ -299,6 +328,38 @@ func TestEveryMonitorIsAnAlertAndIsExplained(t *testing.T) {
 	if !slices.Equal(explained, watched) || !slices.Equal(watched, alerted) {
 		t.Errorf("explained %q\nmonitors  %q\nalerts    %q", explained, watched, alerted)
 	}
+}
+
+// What promtool tries is complete: a case that fires and one that does not for each alert.
+func TestEveryAlertIsTriedBothWays(t *testing.T) {
+	text, err := os.ReadFile("dashboards/prometheus/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := map[string]bool{}
+	for _, part := range strings.Split(string(text), "  - name: \"")[1:] {
+		name, _, _ := strings.Cut(part, ":")
+		fires := strings.Count(part, "exp_labels:") > 0
+		if fires == strings.Contains(part, "exp_alerts: []") || strings.Count(part, "alertname: "+strings.Fields(name)[0]) != strings.Count(part, "alertname: ") {
+			t.Errorf("%s: the case is not of one alert that fires, or does not", name)
+		}
+		tried[name] = true
+	}
+	for _, a := range alerts(t) {
+		for _, way := range []string{" fires", " is silent"} {
+			if !tried[a.name+way] {
+				t.Errorf("no case in which %s%s", a.name, way)
+			}
+		}
+	}
+}
+
+func TestAlertsFireWhenTheyShould(t *testing.T) {
+	if !prometheusIsThere(t) {
+		t.Skip("there is no Prometheus: apt-get install prometheus")
+	}
+	output(t, exec.Command("promtool", "check", "rules", "dashboards/prometheus/alerts.yaml"))
+	output(t, exec.Command("promtool", "test", "rules", "dashboards/prometheus/alerts_test.yaml"))
 }
 
 // panel is one of Grafana's.

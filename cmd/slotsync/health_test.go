@@ -109,6 +109,14 @@ func TestAnAPIThatHangsIsSeenSoon(t *testing.T) {
 				t.Errorf("%s: got %+v, ready %v, %q", claim, got, c.Ready, c.Reason)
 			}
 		}
+		w.Asked(wiw.Response{Class: "error", Remaining: -1})
+		if got := api().Heard; !got.IsZero() {
+			t.Errorf("no answer: got heard %s", got)
+		}
+		w.Asked(wiw.Response{Class: "4xx", Remaining: -1})
+		if got := api().Heard; !got.Equal(shownTime(time.Now())) {
+			t.Errorf("a refusal is a word: got heard %s", got)
+		}
 		w.Reading()
 		began := time.Now()
 		w.health.needs.waits(true)

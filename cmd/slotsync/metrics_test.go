@@ -671,10 +671,66 @@ func TestBadShiftsAreToldByPassesThatReadTheWindow(t *testing.T) {
 		{cut, resultPending, shiftsync.ErrPending, 1},
 		{rep, resultFailed, shiftsync.ErrTooManyBad, 7},
 		{cut, resultFailed, shiftsync.ErrPendingLimit, 1},
+		{shiftsync.Report{Pass: "p3"}, resultFailed, shiftsync.ErrTooManyBad, 1},
 	} {
 		m.done(c.rep, c.result, c.err)
 		if got, _ := r.gauge(metricAside); got != c.want {
 			t.Errorf("after a pass that ended %s, %v: got %v, want %v", c.result, c.err, got, c.want)
 		}
 	}
+}
+
+// What was published before, or is sent for another reason than a change, does not lag.
+func TestTheLagIsThatOfChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		<-time.After(48 * time.Hour)
+		m.reading()
+		reads := time.Now()
+		<-time.After(10 * time.Second)
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		<-time.After(10 * time.Second)
+		acknowledged := []shiftsync.Outcome{{Fate: shiftsync.Acknowledged}}
+		for _, c := range []struct {
+			claim   string
+			changed time.Time
+			value   []byte
+			fate    shiftsync.Fate
+			want    []float64
+		}{
+			{"changed after the last good pass began to read", reads.Add(5 * time.Second), []byte("x"), shiftsync.Acknowledged, []float64{15}},
+			{"changed before it, by a clock that is behind", reads.Add(-59 * time.Second), []byte("x"), shiftsync.Acknowledged, []float64{79}},
+			{"changed before it", reads.Add(-61 * time.Second), []byte("x"), shiftsync.Acknowledged, nil},
+			{"changed by a clock that is ahead", reads.Add(time.Hour), []byte("x"), shiftsync.Acknowledged, []float64{0}},
+			{"deleted, nobody knows when", reads.Add(5 * time.Second), nil, shiftsync.Acknowledged, nil},
+			{"not acknowledged", reads.Add(5 * time.Second), []byte("x"), shiftsync.Unknown, nil},
+		} {
+			r.values[metricLag] = nil
+			acknowledged[0].Fate = c.fate
+			record := shiftsync.Record{Value: c.value, Version: shiftsync.Version{UpdatedAt: c.changed}}
+			m.outcomes([]shiftsync.Record{record}, acknowledged, time.Now())
+			if got := r.values[metricLag]; !slices.Equal(got, c.want) {
+				t.Errorf("%s: got %v, want %v", c.claim, got, c.want)
+			}
+		}
+	})
+}
+
+// A single pass ends before the first tick, and its last figures come with its end.
+func TestWhatOthersCountIsReadAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := recording(t)
+		reads := 0
+		end := m.sampling(func() { reads++ })
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		synctest.Wait()
+		if reads != 1 {
+			t.Errorf("got %d reads after a pass, want 1", reads)
+		}
+		end()
+		m.sample()
+		if reads != 2 {
+			t.Errorf("got %d reads at the end and after it, want 2", reads)
+		}
+	})
 }

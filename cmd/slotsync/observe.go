@@ -359,7 +359,7 @@ func resultOf(rep shiftsync.Report, err error) string {
 
 // readWhole tells whether the pass read the window to its end, so that its figures are about all of it.
 func readWhole(rep shiftsync.Report, result string, err error) bool {
-	return rep.Pass != "" && (result != resultFailed || errors.Is(err, shiftsync.ErrTooManyBad) || errors.Is(err, shiftsync.ErrPendingLimit))
+	return rep.Pass != "" && (result != resultFailed || rep.Fetched > 0 && errors.Is(err, shiftsync.ErrTooManyBad) || errors.Is(err, shiftsync.ErrPendingLimit))
 }
 
 // stopped tells whether the pass ended because the worker was told to, which is no failure.

@@ -37,7 +37,7 @@ const (
 // givesAway returns what of a text is a secret or about a person, with the words around it.
 func givesAway(text string) string {
 	basic := base64.StdEncoding.EncodeToString([]byte("svc:" + markedRegistry))
-	for _, secret := range []string{mark, "ada@example", "Example", "10000000000", basic} {
+	for _, secret := range []string{mark, "ada@example", "Example", "+10000000000", basic} {
 		if at := strings.Index(text, secret); at >= 0 {
 			return text[max(0, at-200):min(len(text), at+100)]
 		}
