@@ -45,7 +45,7 @@ func (s *ShiftState) Known() bool {
 // Shift returns what is kept of a shift, in one trip that only reads. While other steps run, what is settled meanwhile
 // may be told both as pending and as remembered.
 func (r *Redis) Shift(ctx context.Context, id int64) (*ShiftState, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, looker{}, ctx), r.timeout)
 	defer cancel()
 	field := strconv.FormatInt(id, 10)
 	trip := r.client.Pipeline()

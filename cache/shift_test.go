@@ -1,7 +1,9 @@
 package cache_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -132,5 +134,31 @@ func TestAnswersAreTold(t *testing.T) {
 	ask("nobody is there", false)
 	if err := last(); !errors.Is(err, cache.ErrRedis) {
 		t.Errorf("got %v, want where and what to do in it", err)
+	}
+}
+
+// Whoever looks at a shift may have less patience than the worker, for which a slow server is no fault.
+func TestWhatALookerHadNoTimeForIsNotTold(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // it takes connections and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mute.Close() })
+	client := dial(t, cache.Config{URL: mute.Addr().String()})
+	told := make(chan error, 10)
+	cache.OnAnswer(client, func(err error) { told <- err })
+	r := cache.New(client, "nowhere")
+
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Shift(short, 1); err == nil {
+		t.Fatal("got no error of a server that does not answer")
+	}
+	if len(told) != 0 {
+		t.Errorf("a look of 50 ms tells %v", <-told)
+	}
+	_, err = cache.New(client, "nowhere", cache.Timeout(50*time.Millisecond)).Shift(t.Context(), 1)
+	if err == nil || len(told) == 0 {
+		t.Errorf("our own limit: got %v, and no word about it", err)
 	}
 }

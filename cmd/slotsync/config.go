@@ -18,6 +18,7 @@ import (
 //	type    how the text is read, if its Go type does not say so
 //	min,max bounds
 //	one_of  the only values, or elements, there are
+//	no_user where a user and password belong that cannot be part of the URL
 //	port    the usual one, of a list of host:port
 //	needed  what to give, for a setting that has no default and must be set
 //
@@ -129,8 +130,8 @@ type config struct {
 
 	Traces struct {
 		Exporter string   `name:"otel-traces-exporter" vars:"OTEL_TRACES_EXPORTER" default:"otlp" one_of:"otlp,none" help:"otlp, or none to make no traces."`
-		Endpoint endpoint `name:"otel-exporter-otlp-endpoint" vars:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" schemes:"http,https" help:"Collector of traces, over OTLP with HTTP; /v1/traces is added. Unset: there are no traces."`
-		Whole    endpoint `name:"otel-exporter-otlp-traces-endpoint" vars:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" placeholder:"URL" schemes:"http,https" help:"The same as a whole URL, to which nothing is added; it wins."`
+		Endpoint endpoint `name:"otel-exporter-otlp-endpoint" vars:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" schemes:"http,https" no_user:"OTEL_EXPORTER_OTLP_HEADERS takes the header, like Authorization=Basic%20dXNlcjpwYXNz" help:"Collector of traces, over OTLP with HTTP; /v1/traces is added. Unset: there are no traces."`
+		Whole    endpoint `name:"otel-exporter-otlp-traces-endpoint" vars:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" placeholder:"URL" schemes:"http,https" no_user:"OTEL_EXPORTER_OTLP_HEADERS takes the header, like Authorization=Basic%20dXNlcjpwYXNz" help:"The same as a whole URL, to which nothing is added; it wins."`
 		Service  string   `name:"otel-service-name" vars:"OTEL_SERVICE_NAME" type:"printable" placeholder:"NAME" help:"Name of the service in traces. Unset: that of DD_SERVICE, or slotsync."`
 	} `embed:"" group:"Traces"`
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,9 +13,29 @@ type dependency struct {
 	Heard  time.Time `json:"heard,omitzero"`      // when it last answered
 	Since  time.Time `json:"away_since,omitzero"` // when it was first found to be away; zero: it is not
 	Reason string    `json:"reason,omitempty"`    // why it is taken to be away; one line
+	Asked  []request `json:"asked,omitempty"`     // steps that wait for it now, the oldest first
 
 	falters bool      // it is away for an attempt that is followed by another, which may go well
 	waiting time.Time // since when a byte of it is being waited for; zero: none is
+}
+
+// request is a step that has begun and not ended.
+type request struct {
+	Step  string    `json:"step"`
+	Since time.Time `json:"since"`
+}
+
+// longRequest is when a person is told of a step that has not ended.
+const longRequest = 3 * time.Second
+
+// Long are the steps that wait for long at that moment.
+func (d dependency) Long(now time.Time) (long []request) {
+	for _, r := range d.Asked {
+		if now.Sub(r.Since) >= longRequest {
+			long = append(long, r)
+		}
+	}
+	return long
 }
 
 // longestAnswer is how long one may wait for a byte before the dependency is taken to be away. The attempt goes on.
@@ -33,8 +54,15 @@ func (d dependency) Kind() string {
 
 // dependencies are all there are. A worker does not ask each of them all the time.
 type dependencies struct {
-	mu  sync.Mutex // guards what follows
-	all []dependency
+	mu   sync.Mutex // guards what follows
+	all  []dependency
+	asks []ask // the oldest first
+}
+
+// ask is a request, and of whom.
+type ask struct {
+	of cause
+	*request
 }
 
 func newDependencies() *dependencies {
@@ -53,6 +81,22 @@ func (d *dependencies) of(c cause) *dependency {
 		}
 	}
 	panic("a cause that is no dependency")
+}
+
+// begin notes that a step of the dependency has begun. What it returns notes the end.
+func (d *dependencies) begin(c cause, step string) (end func()) {
+	if c == causeLetters {
+		c = causeKafka // which takes them, too
+	}
+	r := &request{step, shownTime(time.Now())}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asks = append(d.asks, ask{c, r})
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.asks = slices.DeleteFunc(d.asks, func(a ask) bool { return a.request == r })
+	}
 }
 
 // heard notes a word of the dependency, which may be a no.
@@ -111,6 +155,14 @@ func (d *dependencies) note(c cause, err error) {
 	it.Reason = reasonOf(err)
 }
 
+// answers tells whether the dependency has answered and is not away.
+func (d *dependencies) answers(c cause) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	it := d.of(c)
+	return !it.Heard.IsZero() && it.Since.IsZero()
+}
+
 // rest forgets the trouble of those that a standby does not ask.
 func (d *dependencies) rest() {
 	d.mu.Lock()
@@ -132,6 +184,13 @@ func (d *dependencies) now() []dependency {
 		if silent := time.Since(it.waiting); it.Since.IsZero() && !it.waiting.IsZero() && silent >= longestAnswer {
 			it.Since = shownTime(it.waiting)
 			it.Reason = "asked " + roughly(silent) + " ago, no answer"
+		}
+	}
+	for _, a := range d.asks {
+		for i := range all {
+			if all[i].Cause == a.of {
+				all[i].Asked = append(all[i].Asked, *a.request)
+			}
 		}
 	}
 	return all

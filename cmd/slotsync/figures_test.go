@@ -152,7 +152,7 @@ func agree(t *testing.T, sides func() (sent, served map[string]float64)) (all []
 				}
 			}
 		})
-		if slices.Contains(all, compared{metricActive, "1", "1"}) && len(differ) == 0 {
+		if slices.Contains(all, compared{metricActive + `{role="holder"}`, "1", "1"}) && len(differ) == 0 {
 			return all
 		}
 		select {

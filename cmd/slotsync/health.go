@@ -39,6 +39,7 @@ type health struct {
 	next  time.Time // when the next one is to begin; zero: not known
 	sofar shiftsync.Tally
 	past  []endedPass // the newest last
+	read  *endedPass  // the last that read the window to its end; nil: none since another worker had the lease
 	aside []asideNote // the newest last
 }
 
@@ -65,10 +66,13 @@ type overview struct {
 	PassBegan    time.Time    `json:"pass_began,omitzero"` // of the pass under way
 	PassFetched  int          `json:"pass_fetched"`        // of the pass under way, so far
 	PassSent     int          `json:"pass_published"`      // of the pass under way, so far
+	LastRead     *endedPass   `json:"last_read,omitempty"` // the last pass that read the window to its end
 	NextPass     time.Time    `json:"next_pass,omitzero"`
 	Dependencies []dependency `json:"dependencies"`
 	SetAside     []asideNote  `json:"set_aside"` // the last ones, the newest first
 	Now          time.Time    `json:"now"`
+
+	collects bool // the last pass decided everything, so that what changes is kept though Kafka is away
 }
 
 func newHealth(cfg *config) *health {
@@ -112,8 +116,11 @@ func (h *health) enters(t tenure) {
 	h.tenure = t
 	h.decided, h.fault, h.cause, h.streak = false, "", "", time.Time{}
 	h.began, h.next, h.sofar = time.Time{}, time.Time{}, shiftsync.Tally{}
-	if t.state == stateActive {
+	switch t.state {
+	case stateActive:
 		h.began = h.sign
+	case stateStandby:
+		h.read = nil // what another one reads is not known
 	}
 }
 
@@ -165,6 +172,9 @@ func (h *health) done(rep shiftsync.Report, result string, err error) {
 	h.alive(pause)
 	p := newEndedPass(rep, result, err, h.sign)
 	h.past = last(h.past, p, keptPasses)
+	if readWhole(rep, result, err) {
+		h.read = &p
+	}
 	h.decided, h.fault, h.cause = result != resultFailed, "", ""
 	if result == resultFailed || result == resultPending && p.Cause.stops() {
 		h.fault, h.cause = p.Reason, p.Cause
@@ -211,9 +221,11 @@ func (h *health) overview() overview {
 		behind:       shownTime(h.tenure.InStep),
 		PassFetched:  h.sofar.Fetched,
 		PassSent:     h.sofar.Published,
+		LastRead:     h.read,
 		Dependencies: needs,
 		SetAside:     append([]asideNote{}, h.aside...),
 		Now:          shownTime(now),
+		collects:     h.decided,
 	}
 	slices.Reverse(o.SetAside)
 	for _, p := range slices.Backward(h.past) {

@@ -157,6 +157,58 @@ func TestAnAPIThatHangsIsSeenSoon(t *testing.T) {
 	})
 }
 
+func TestPatienceGrowsWithTheWaitForAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, env{"WIW_TIMEOUT": "5m", "WIW_RATE": "1"})
+		w.Acquired(shiftsync.Standing{})
+		const patience = 13 * time.Minute // a turn, two waits and two minutes for all else
+		<-time.After(patience)
+		if c := w.health.condition(); !c.Alive {
+			t.Errorf("just in time: got %+v", c)
+		}
+		<-time.After(time.Second)
+		if c := w.health.condition(); c.Alive {
+			t.Errorf("too late: got %+v", c)
+		}
+	})
+}
+
+// How long a worker waits for a rival to go grows from time to time.
+func TestWithARivalTheNextPassIsNotForeseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		w.Acquired(shiftsync.Standing{})
+		w.Done(report(shiftsync.Tally{}), nil)
+		if o := w.health.overview(); o.NextPass.IsZero() {
+			t.Errorf("without one: got %+v", o)
+		}
+		w.Done(report(shiftsync.Tally{}), fmt.Errorf("publish: %w", shiftsync.ErrFenced))
+		for range 2 {
+			if o := w.health.overview(); !o.NextPass.IsZero() || !o.PassBegan.IsZero() {
+				t.Errorf("got the next pass at %s and one that began at %s", o.NextPass, o.PassBegan)
+			}
+			<-time.After(11 * time.Minute)
+		}
+	})
+}
+
+func TestTheAPIIsHeardByItsAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		w.Asked(wiw.Response{Class: "error", Remaining: -1})
+		if api := w.health.overview().Dependencies[0]; !api.Heard.IsZero() {
+			t.Errorf("no answer: got %+v", api)
+		}
+		for _, class := range []string{"2xx", "4xx", "5xx"} { // a no is a word, too
+			<-time.After(time.Second)
+			w.Asked(wiw.Response{Class: class, Remaining: -1})
+			if api := w.health.overview().Dependencies[0]; !api.Heard.Equal(time.Now()) {
+				t.Errorf("%s: got %+v", class, api)
+			}
+		}
+	})
+}
+
 func TestHealthIsAskedByHTTP(t *testing.T) {
 	w := watch(t, false, nil)
 	for _, c := range []struct {

@@ -27,11 +27,13 @@ type endedPass struct {
 	Published    int       `json:"published"`
 	SetAside     int       `json:"set_aside"`
 	Pending      int       `json:"pending"`
-	NotCollected int       `json:"not_collected,omitempty"`
-	Deferred     int       `json:"deferred,omitempty"`
 	Unburied     int       `json:"dead_letters_pending,omitempty"`
+	NotCollected int       `json:"not_collected,omitempty"`
+	SchemaOnly   int       `json:"schema_only,omitempty"`
+	Deferred     int       `json:"deferred,omitempty"`
 	HeldBack     int       `json:"held_back,omitempty"`
 	Missing      int       `json:"missing,omitempty"`
+	LookedUp     int       `json:"looked_up,omitempty"`
 	Gone         int       `json:"gone,omitempty"`
 	Swept        int       `json:"swept,omitempty"`
 	Cause        cause     `json:"cause,omitempty"`
@@ -51,11 +53,13 @@ func newEndedPass(rep shiftsync.Report, result string, err error, at time.Time) 
 		Published:    rep.Published,
 		SetAside:     rep.SetAside + rep.StillAside,
 		Pending:      rep.Pending,
-		NotCollected: rep.NotCollected,
-		Deferred:     rep.Deferred,
 		Unburied:     rep.Unburied,
+		NotCollected: rep.NotCollected,
+		SchemaOnly:   rep.SchemaOnly,
+		Deferred:     rep.Deferred,
 		HeldBack:     rep.HeldBack,
 		Missing:      rep.Missing,
+		LookedUp:     rep.LookedUp,
 		Gone:         rep.Gone,
 		Swept:        rep.Swept,
 	}
@@ -80,11 +84,6 @@ func (p *endedPass) figures() []figure {
 		},
 		Pending: p.Pending, Unburied: p.Unburied, Missing: p.Missing, Swept: p.Swept,
 	})
-}
-
-// whole tells whether the pass read and decided the whole window, whatever became of it then.
-func (p *endedPass) whole() bool {
-	return p.Result != resultFailed || p.Cause == causeBad || p.NotCollected > 0
 }
 
 // asideNote is a version of a shift that was set aside.

@@ -8,8 +8,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
+
+// mostConns is how many connections there are at a time. Those of Redis and Kafka come out of the same limit of the
+// system, and an address that is open to a network has callers that keep theirs for nothing.
+const mostConns = 64
 
 // server serves HTTP until Close.
 type server struct {
@@ -28,12 +33,14 @@ func serve(addr string, handler http.Handler, log *slog.Logger) (*server, error)
 		own, _, _ := net.SplitHostPort(addr)
 		handler = loopbackOnly(own, handler)
 	}
+	crowd := &crowd{since: map[net.Conn]time.Time{}}
 	s := &server{ended: make(chan struct{}), http: &http.Server{
 		Handler:           lookOnly(handler),
+		ConnState:         crowd.changed,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       5 * time.Second,
 		WriteTimeout:      10 * time.Second,
-		IdleTimeout:       time.Minute,
+		IdleTimeout:       10 * time.Second, // a page asks every two
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // of what others send wrongly
 	}}
@@ -57,6 +64,35 @@ func (s *server) Close() error {
 	}
 	<-s.ended
 	return err
+}
+
+// crowd are the connections of a server. Where there are too many, the one that has stood still for longest makes room:
+// to let new ones wait would keep out a probe, which then has the worker killed.
+type crowd struct {
+	mu    sync.Mutex             // guards since
+	since map[net.Conn]time.Time // when it was opened, began to ask, or got its answer
+}
+
+// changed is http.Server.ConnState.
+func (c *crowd) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(c.since, conn)
+		return
+	}
+	c.since[conn] = time.Now()
+	if len(c.since) <= mostConns {
+		return
+	}
+	still := conn
+	for other, since := range c.since {
+		if since.Before(c.since[still]) {
+			still = other
+		}
+	}
+	delete(c.since, still)
+	_ = still.Close() // the server learns of it as of any end
 }
 
 // lookOnly answers nothing but GET and HEAD, and sends with all answers what keeps a browser from doing more with them

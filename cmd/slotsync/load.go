@@ -357,6 +357,10 @@ func (m mapper[T]) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 			m.l.faultIn(v, "is given with a user or password, which everybody on this machine can read in the list of processes: give it in the variable"+orFile(v))
 			return nil
 		}
+		if instead := v.Tag.Get("no_user"); instead != "" && s.hasUser() {
+			m.l.faultIn(v, "is a URL with a user or password, which would not be sent: "+instead)
+			return nil
+		}
 		s.full.file = file
 		value = any(s).(T)
 	case pemSource:

@@ -140,7 +140,7 @@ func metricList() []metric {
 		{metricUnknown, kindCount, "batches", nil, "batches that were given up without a definite answer; a new epoch settles them"},
 		{metricEpochs, kindCount, "epochs", nil, "producer epochs taken from the broker"},
 		{metricBytes, kindCount, "bytes", nil, "size of the acknowledged batches, compressed if they are"},
-		{metricActive, kindGauge, "workers", nil, "1 if this worker holds the lease, else 0"},
+		{metricActive, kindGauge, "workers", []tag{{"role", []string{roleHolder, roleWaiting}}}, "1 if this worker holds the lease, else 0"},
 		{metricTaken, kindCount, "leases", nil, "times that this worker took the lease"},
 		{metricLost, kindCount, "leases", nil, "times that it lost the lease without giving it back"},
 	}

@@ -21,12 +21,18 @@ const (
 	longestStart     = 15 * time.Minute // of a worker that knows nothing of the topic; later that is an alarm of its own
 )
 
+// Roles of a worker.
+const (
+	roleHolder  = "holder"  // of the lease
+	roleWaiting = "waiting" // for it: a standby, or one that does not know who has it
+)
+
 // sink is where points go. None of its calls waits for anybody, and a point that is lost is lost.
 type sink interface {
 	// put takes a point. Values are those of the metric's tags, in their order.
 	put(m *metric, value float64, values []string)
-	// drop ends a gauge without tags of which nothing is known any more.
-	drop(m *metric)
+	// drop ends a gauge of which nothing is known any more; values as for put.
+	drop(m *metric, values []string)
 	// Close sends what is left.
 	Close() error
 }
@@ -42,6 +48,10 @@ type metrics struct {
 	stop  chan struct{}
 	timer sync.WaitGroup
 
+	sampled  sync.Mutex // one at a time: they tell differences. Guards samplers, which may wait for the network
+	samplers []*sampler
+	due      chan struct{} // holds a wish to have them read
+
 	mu       sync.Mutex // guards all below
 	tenure   tenure
 	inStep   time.Time // when a pass, of whichever worker, last left nothing undone
@@ -51,7 +61,6 @@ type metrics struct {
 	changes  time.Time // what changed before was published before, or is sent for another reason than a change
 	checked  bool      // a pass has ended, or failed to begin, since another worker was last seen with the lease
 	status   serviceStatus
-	samplers []*sampler
 }
 
 // sampler reads figures that somebody else counts.
@@ -82,8 +91,10 @@ func (m *metrics) start() *metrics {
 	if m.page != nil {
 		m.sinks = append(m.sinks, m.page)
 	}
+	m.due = make(chan struct{}, 1)
 	m.stop, m.inStep, m.changes = make(chan struct{}), time.Now(), time.Now().Add(-lagAtFirst)
 	m.timer.Go(m.keepTelling)
+	m.timer.Go(m.keepSampling)
 	return m
 }
 
@@ -91,6 +102,12 @@ func (m *metrics) put(name string, value float64, values ...string) {
 	x := m.byName[name]
 	for _, s := range m.sinks {
 		s.put(x, value, values)
+	}
+}
+
+func (m *metrics) drop(name string, values ...string) {
+	for _, s := range m.sinks {
+		s.drop(m.byName[name], values)
 	}
 }
 
@@ -176,14 +193,17 @@ func (m *metrics) done(rep shiftsync.Report, result string, err error) {
 		m.put(metricNotCollected, float64(rep.NotCollected))
 		m.put(metricDeferred, float64(rep.Deferred))
 		m.count(metricSwept, rep.Swept)
-		if result != resultFailed || rep.Fetched > 0 && errors.Is(err, shiftsync.ErrTooManyBad) {
+		if readWhole(rep, result, err) {
 			m.put(metricAside, float64(rep.SetAside+rep.StillAside))
 		}
 		if rep.Called {
 			m.put(metricMissing, float64(rep.Missing))
 		}
 	}
-	m.sample()
+	select {
+	case m.due <- struct{}{}:
+	default:
+	}
 	m.tell()
 	m.check()
 }
@@ -258,20 +278,20 @@ func (m *metrics) produced(f publish.Figures) {
 // sampling calls read after each pass, every 10 s, and a last time when what it returns is called.
 func (m *metrics) sampling(read func()) (end func()) {
 	s := &sampler{read}
-	m.mu.Lock()
+	m.sampled.Lock()
 	m.samplers = append(m.samplers, s)
-	m.mu.Unlock()
+	m.sampled.Unlock()
 	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.sampled.Lock()
+		defer m.sampled.Unlock()
 		s.read()
 		s.read = func() {}
 	}
 }
 
 func (m *metrics) sample() {
-	m.mu.Lock()
-	defer m.mu.Unlock() // one at a time: they tell differences
+	m.sampled.Lock()
+	defer m.sampled.Unlock()
 	for _, s := range m.samplers {
 		s.read()
 	}
@@ -285,11 +305,25 @@ func (m *metrics) keepTelling() {
 		select {
 		case <-ticker.C:
 			m.tell()
-			m.sample()
 			m.check()
 		case <-m.stop:
 			return
 		}
+	}
+}
+
+// keepSampling is apart from it: a sampler that hangs must not hold up an age that grows meanwhile.
+func (m *metrics) keepSampling() {
+	ticker := time.NewTicker(everyGauge)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-m.due:
+		case <-m.stop:
+			return
+		}
+		m.sample()
 	}
 }
 
@@ -303,18 +337,23 @@ func (m *metrics) tell() {
 	if m.limit > 0 {
 		m.put(metricPendingLimit, float64(m.limit))
 	}
-	active := 0.0
+	// The workers behind one agent are told apart by their roles: else the 0 of a standby overwrites the holder's 1.
 	if state == stateActive {
-		active = 1
+		m.drop(metricActive, roleWaiting)
+		m.put(metricActive, 1, roleHolder)
+	} else {
+		m.drop(metricActive, roleHolder)
+		m.put(metricActive, 0, roleWaiting)
 	}
-	m.put(metricActive, active)
 	// The age is the topic's, so that a standby tells it too: the holder that it sees may be dead, and a worker that ends
 	// again and again is little else than a standby. Who knows nothing yet tells nothing, since what it told would be
 	// younger than the truth; but a start that hangs must be seen.
 	m.tellIf(told, metricPassAge, age.Seconds())
 	m.tellIf(!standsBy, metricFailures, float64(failures))
 	if state == stateStandby {
-		m.drop(metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing)
+		for _, name := range []string{metricPending, metricUnburied, metricNotCollected, metricDeferred, metricAside, metricMissing} {
+			m.drop(name) // they are the holder's to tell
+		}
 	}
 }
 
@@ -325,14 +364,6 @@ func (m *metrics) tellIf(ours bool, name string, value float64) {
 		return
 	}
 	m.drop(name)
-}
-
-func (m *metrics) drop(names ...string) {
-	for _, s := range m.sinks {
-		for _, name := range names {
-			s.drop(m.byName[name])
-		}
-	}
 }
 
 // standsBy tells whether another worker is at work, as far as is known. The lock is held.

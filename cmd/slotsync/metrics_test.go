@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"slices"
@@ -17,7 +20,9 @@ import (
 	"time"
 
 	"github.com/DataDog/datadog-go/v5/statsd"
+	"github.com/redis/go-redis/v9"
 
+	"github.com/slotsync/slotsync/cache"
 	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
 	"github.com/slotsync/slotsync/wiw"
@@ -148,9 +153,10 @@ func TestMetricsWithoutAServerAreOff(t *testing.T) {
 		claim string
 		env   env
 		level string
+		text  string
 	}{
-		{"no host is a line", nil, "INFO"},
-		{"a host that is not found is a warning", env{"STATSD_HOST": "no-such-host.invalid"}, "WARN"},
+		{"no host is a line", nil, "INFO", "metrics are off"},
+		{"a host that is not found is a warning", env{"STATSD_HOST": "no-such-host.invalid"}, "WARN", "metrics are not sent yet"},
 	} {
 		t.Run(c.claim, func(t *testing.T) {
 			var log bytes.Buffer
@@ -161,7 +167,7 @@ func TestMetricsWithoutAServerAreOff(t *testing.T) {
 			if err := m.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			if got := strings.Count(log.String(), "metrics are off"); got != 1 || !strings.Contains(log.String(), "level="+c.level) {
+			if got := strings.Count(log.String(), c.text); got != 1 || !strings.Contains(log.String(), "level="+c.level) {
 				t.Errorf("got log %q, want one line at %s", &log, c.level)
 			}
 		})
@@ -175,6 +181,7 @@ type recorder struct {
 	gauges map[string]float64
 	values map[string][]float64 // of distributions
 	checks []statsd.ServiceCheck
+	events []statsd.Event
 	lines  []string // kind, name and tags of all
 	closed bool
 }
@@ -211,7 +218,12 @@ func (r *recorder) Distribution(name string, value float64, tags []string, _ flo
 	return nil
 }
 
-func (r *recorder) Event(*statsd.Event) error { return nil }
+func (r *recorder) Event(e *statsd.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, *e)
+	return nil
+}
 
 func (r *recorder) ServiceCheck(c *statsd.ServiceCheck) error {
 	r.mu.Lock()
@@ -392,6 +404,7 @@ func TestTroubleKeepsItsAgeWhenTheLeaseIsLost(t *testing.T) {
 // Each metric is sent with each value of its tags, so what is sent and what is listed can be compared.
 func TestTheListOfMetricsIsComplete(t *testing.T) {
 	m, r := recording(t)
+	m.enters(tenure{state: stateStandby})
 	m.enters(tenure{state: stateActive})
 	m.reading()
 	m.request("2xx", time.Second)
@@ -476,24 +489,195 @@ func TestDatesInUnknownFormsAreCounted(t *testing.T) {
 	}
 }
 
-// A pass that ended early has not met all the bad shifts there are.
-func TestBadShiftsAreToldOfByPassesThatReadTheWindow(t *testing.T) {
+// A container's neighbours get their names when they start, and may start after it.
+func TestAnAgentThatIsFoundLateGetsWhatComesThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent, asked := newRecorder(), 0
+		var log bytes.Buffer
+		late := newLateStats(func(context.Context) (stats, error) {
+			if asked++; asked < 3 {
+				return nil, errors.New("no such host")
+			}
+			return agent, nil
+		}, slog.New(slog.NewTextHandler(&log, nil)))
+		m := (&metrics{agent: newDogStatsD(late, "slot_sync")}).start()
+		m.starting()
+		m.reading()
+		<-time.After(3*searchEvery + time.Second)
+		synctest.Wait()
+		m.reading()
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		if asked != 3 || agent.sums[metricGet] != 1 || len(agent.values[metricPassDuration]) != 1 || len(agent.checks) != 1 || !agent.closed {
+			t.Errorf("asked %d times, and got %+v", asked, agent)
+		}
+		if len(agent.events) != 1 || agent.events[0].Title != startingEvent {
+			t.Errorf("got the events %+v, want that of the start", agent.events)
+		}
+		if strings.Count(log.String(), "metrics are sent from now on") != 1 {
+			t.Errorf("got the log %s", &log)
+		}
+	})
+}
+
+func TestTheSearchForAnAgentEndsWithTheWorker(t *testing.T) {
+	late := newLateStats(func(ctx context.Context) (stats, error) { return nil, ctx.Err() }, quiet())
+	if err := late.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A cluster's client asks its nodes, for as long as they are deaf.
+func TestASamplerThatHangsHoldsUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := recording(t)
+		read, release := 0, make(chan struct{})
+		end := m.sampling(func() {
+			read++
+			<-release
+		})
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil) // has it read
+		for tick := range 5 {
+			<-time.After(everyGauge)
+			synctest.Wait()
+			if age, _ := r.gauge(metricPassAge); age != float64(tick+1)*10 {
+				t.Errorf("got the age %v, want %d", age, (tick+1)*10)
+			}
+		}
+		close(release)
+		<-time.After(everyGauge)
+		synctest.Wait()
+		before := read
+		end()
+		<-time.After(everyGauge)
+		synctest.Wait()
+		if before < 2 || read != before+1 {
+			t.Errorf("read %d times, and %d with the end, want one more and no other", before, read)
+		}
+	})
+}
+
+// aPool is a client of Redis that has figures and nothing else.
+type aPool struct {
+	cache.Client
+	stats redis.PoolStats
+	asked int
+}
+
+func (p *aPool) PoolStats() *redis.PoolStats {
+	p.asked++
+	now := p.stats
+	return &now
+}
+
+func TestThePoolsFiguresAreDifferences(t *testing.T) {
 	m, r := recording(t)
-	pass := func(claim string, rep shiftsync.Report, result string, err error, want float64) {
-		t.Helper()
-		rep.Pass = "p1"
-		m.done(rep, result, err)
-		if got, _ := r.gauge(metricAside); got != want {
-			t.Errorf("%s: got %v, want %v", claim, got, want)
+	kafka, err := newKafka(loadOK(t, minimal(nil)), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Close()
+	pool, needs := &aPool{}, newDependencies()
+	read := (&outside{kafka: kafka, redis: pool}).sampler(needs, m)
+	for _, step := range []struct {
+		claim           string
+		redis           error
+		timeouts, miss  uint32
+		sumTime, sumMis int64
+		asked           int
+	}{
+		{"Redis has not answered yet", nil, 9, 9, 0, 0, 0},
+		{"at first", nil, 1, 5, 1, 5, 1},
+		{"some more", nil, 3, 6, 3, 6, 2},
+		{"nothing more", nil, 3, 6, 3, 6, 3},
+		{"a node has left a cluster", nil, 1, 2, 4, 8, 4},
+		{"some more after it", nil, 2, 4, 5, 10, 5},
+		{"Redis is away", errRedis, 5, 5, 5, 10, 5},
+	} {
+		if step.claim != "Redis has not answered yet" {
+			needs.note(causeRedis, step.redis)
+		}
+		pool.stats = redis.PoolStats{Timeouts: step.timeouts, Misses: step.miss}
+		read()
+		if got, want := [3]int64{r.sums[metricPoolTimeouts], r.sums[metricPoolMisses], int64(pool.asked)}, [3]int64{step.sumTime, step.sumMis, int64(step.asked)}; got != want {
+			t.Errorf("%s: got %v timeouts, misses and questions, want %v", step.claim, got, want)
 		}
 	}
-	seven := shiftsync.Report{Tally: shiftsync.Tally{Fetched: 100, SetAside: 3, StillAside: 4}}
-	two := shiftsync.Report{Tally: shiftsync.Tally{Fetched: 20, StillAside: 2}}
-	pass("a good one", seven, resultOK, nil, 7)
-	pass("one that broke off", two, resultFailed, errRedis, 7)
-	pass("one that read nothing", shiftsync.Report{}, resultFailed, shiftsync.ErrTooManyBad, 7)
-	pass("one with too many of them", two, resultFailed, shiftsync.ErrTooManyBad, 2)
-	pass("one that left something pending", seven, resultPending, shiftsync.ErrPending, 7)
+}
+
+// Points of the same name and tags that two workers send to one agent overwrite each other there.
+func TestAHolderAndItsStandbyAreTwoSeries(t *testing.T) {
+	active := func(r *recorder) (lines []string) {
+		for _, line := range r.lines {
+			if strings.HasPrefix(line, "gauge "+metricActive) {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	holder, sentByHolder := recording(t)
+	standby, sentByStandby := recording(t)
+	holder.enters(tenure{state: stateActive})
+	standby.enters(tenure{state: stateStandby})
+	if got, want := active(sentByHolder), []string{"gauge worker.active role:holder"}; !slices.Equal(got, want) {
+		t.Errorf("the holder: got %q, want %q", got, want)
+	}
+	if got, want := active(sentByStandby), []string{"gauge worker.active role:waiting"}; !slices.Equal(got, want) {
+		t.Errorf("the standby: got %q, want %q", got, want)
+	}
+
+	m := (&metrics{page: newPromPage(quiet())}).start()
+	defer m.Close()
+	for _, c := range []struct {
+		state string
+		want  string
+	}{
+		{stateActive, `slotsync_worker_active{role="holder"} 1`},
+		{stateStandby, `slotsync_worker_active{role="waiting"} 0`},
+		{stateActive, `slotsync_worker_active{role="holder"} 1`},
+		{stateStarting, `slotsync_worker_active{role="waiting"} 0`},
+	} {
+		m.enters(tenure{state: c.state})
+		rec := httptest.NewRecorder()
+		m.page.handler.ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+		var got []string
+		for line := range strings.Lines(rec.Body.String()) {
+			if strings.HasPrefix(line, "slotsync_worker_active") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if !slices.Equal(got, []string{c.want}) {
+			t.Errorf("got %q, want %q alone", got, c.want)
+		}
+	}
+}
+
+// A pass that fails in the middle has seen a part of what is bad.
+func TestBadShiftsAreToldByPassesThatReadTheWindow(t *testing.T) {
+	m, r := recording(t)
+	rep := shiftsync.Report{Pass: "p1", Tally: shiftsync.Tally{Fetched: 100, SetAside: 3, StillAside: 4}}
+	cut := shiftsync.Report{Pass: "p2", Tally: shiftsync.Tally{Fetched: 10, SetAside: 1}}
+	for _, c := range []struct {
+		rep    shiftsync.Report
+		result string
+		err    error
+		want   float64
+	}{
+		{cut, resultFailed, errRedis, 0},
+		{rep, resultOK, nil, 7},
+		{cut, resultFailed, errRedis, 7},
+		{cut, resultPending, shiftsync.ErrPending, 1},
+		{rep, resultFailed, shiftsync.ErrTooManyBad, 7},
+		{cut, resultFailed, shiftsync.ErrPendingLimit, 1},
+		{shiftsync.Report{Pass: "p3"}, resultFailed, shiftsync.ErrTooManyBad, 1},
+	} {
+		m.done(c.rep, c.result, c.err)
+		if got, _ := r.gauge(metricAside); got != c.want {
+			t.Errorf("after a pass that ended %s, %v: got %v, want %v", c.result, c.err, got, c.want)
+		}
+	}
 }
 
 // What was published before, or is sent for another reason than a change, does not lag.
@@ -534,16 +718,19 @@ func TestTheLagIsThatOfChanges(t *testing.T) {
 
 // A single pass ends before the first tick, and its last figures come with its end.
 func TestWhatOthersCountIsReadAtTheEnd(t *testing.T) {
-	m, _ := recording(t)
-	reads := 0
-	end := m.sampling(func() { reads++ })
-	m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
-	if reads != 1 {
-		t.Errorf("got %d reads after a pass, want 1", reads)
-	}
-	end()
-	m.sample()
-	if reads != 2 {
-		t.Errorf("got %d reads at the end and after it, want 2", reads)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := recording(t)
+		reads := 0
+		end := m.sampling(func() { reads++ })
+		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		synctest.Wait()
+		if reads != 1 {
+			t.Errorf("got %d reads after a pass, want 1", reads)
+		}
+		end()
+		m.sample()
+		if reads != 2 {
+			t.Errorf("got %d reads at the end and after it, want 2", reads)
+		}
+	})
 }

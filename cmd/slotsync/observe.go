@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +24,7 @@ const (
 const (
 	standbyEvery = time.Minute // between two lines that say so
 	asideLines   = 20          // of one pass; the rest is counted
+	forgetNotice = 10          // passes without it, after which a notice is news again
 )
 
 // observer tells people what the worker does: it logs, draws and measures.
@@ -40,17 +41,17 @@ type observer struct {
 	holder   string     // of the lease, as last logged
 	logged   time.Time  // when that was
 	sofar    shiftsync.Tally
-	aside    int      // set aside in this pass
-	notices  []string // of the last pass
-	failures int      // passes in trouble, in a row
-	skewed   bool     // the API's clock differed, as last logged
-	repeats  repeats  // of that trouble
+	aside    int            // set aside in this pass
+	noticed  map[string]int // to how many passes ago it was told of last
+	failures int            // passes in trouble, in a row
+	skewed   bool           // the API's clock differed, as last logged
+	repeats  repeats        // of that trouble
 }
 
 var _ shiftsync.Observer = (*observer)(nil)
 
 func newObserver(cfg *config, log *slog.Logger, stats *metrics, screen *screen) *observer {
-	o := &observer{log: log, stats: stats, screen: screen, health: newHealth(cfg), desk: newDesk(), readable: readable(screen, cfg), wait: cfg.Sync.Wait}
+	o := &observer{log: log, noticed: map[string]int{}, stats: stats, screen: screen, health: newHealth(cfg), desk: newDesk(), readable: readable(screen, cfg), wait: cfg.Sync.Wait}
 	if cfg.Once {
 		o.wait = -1
 	}
@@ -68,6 +69,7 @@ func (o *observer) Standby(found shiftsync.Standing) {
 	o.enters(stateStandby, found)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.troubleIsOver() // here it is: what becomes of the topic is told by the other one
 	holder := found.Holder
 	if holder == o.holder && time.Since(o.logged) < standbyEvery {
 		return
@@ -193,12 +195,17 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 	if more := o.aside - asideLines; more > 0 {
 		o.log.Warn("more shifts were set aside", "count", more)
 	}
+	maps.DeleteFunc(o.noticed, func(text string, ago int) bool {
+		o.noticed[text]++
+		return ago+1 > forgetNotice
+	})
 	for _, notice := range rep.Notices {
-		if !slices.Contains(o.notices, notice) {
+		text := withoutNumbers(notice)
+		if _, known := o.noticed[text]; !known {
 			o.log.Warn("notice", "text", notice)
 		}
+		o.noticed[text] = 0
 	}
-	o.notices = rep.Notices
 	if rep.Gone > 0 {
 		o.log.Info("shifts were deleted", "count", rep.Gone, "ids", rep.GoneIDs)
 	}
@@ -223,7 +230,7 @@ func (o *observer) Done(rep shiftsync.Report, err error) {
 	if result == resultFailed {
 		level = slog.LevelError
 	}
-	switch now, held := o.repeats.due(result + err.Error()); {
+	switch now, held := o.repeats.due(result+" "+string(causeOf(err)), err.Error()); {
 	case !now && rep.Published == 0:
 		level = slog.LevelDebug
 	case held > 0:
@@ -348,6 +355,11 @@ func resultOf(rep shiftsync.Report, err error) string {
 	default:
 		return resultOK
 	}
+}
+
+// readWhole tells whether the pass read the window to its end, so that its figures are about all of it.
+func readWhole(rep shiftsync.Report, result string, err error) bool {
+	return rep.Pass != "" && (result != resultFailed || rep.Fetched > 0 && errors.Is(err, shiftsync.ErrTooManyBad) || errors.Is(err, shiftsync.ErrPendingLimit))
 }
 
 // stopped tells whether the pass ended because the worker was told to, which is no failure.

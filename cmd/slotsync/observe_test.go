@@ -208,8 +208,32 @@ func TestANoticeIsSaidUntilItChanges(t *testing.T) {
 	said("new", []string{"old schema in use"}, `WARN notice text="old schema in use"`)
 	said("again", []string{"old schema in use"})
 	said("beside another", []string{"old schema in use", "no echo"}, `WARN notice text="no echo"`)
-	said("gone", nil)
+	said("with another number", []string{"broker 1: 10.0.0.1:40001->10.0.0.2:9092: refused"}, `WARN notice text="broker 1: 10.0.0.1:40001->10.0.0.2:9092: refused"`)
+	said("with yet another number", []string{"broker 1: 10.0.0.1:40009->10.0.0.2:9092: refused"})
+	said("in turn with another", []string{"no echo"})
+	for range forgetNotice - 1 {
+		said("gone for a while", nil)
+	}
+	said("back after a while", []string{"no echo"})
+	for range forgetNotice {
+		said("gone", nil)
+	}
 	said("back", []string{"no echo"}, `WARN notice text="no echo"`)
+}
+
+func TestTroubleThatEndsInStandingByIsOver(t *testing.T) {
+	w := watch(t, true, nil)
+	w.Done(shiftsync.Report{}, errRedis)
+	w.told()
+	found := shiftsync.Standing{Holder: "host-1"}
+	w.Standby(found)
+	w.want(t, "once", "trouble is over passes_in_trouble=1", "standing by: another worker holds the lease holder=host-1")
+	w.Standby(found)
+	w.want(t, "and not again")
+	w.Done(shiftsync.Report{}, errRedis)
+	w.told()
+	w.Standby(found)
+	w.want(t, "at once, and not when it says next that it stands by", "trouble is over passes_in_trouble=1")
 }
 
 func TestBadShiftsAreNamedAndThenCounted(t *testing.T) {

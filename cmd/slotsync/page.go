@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"math"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 )
@@ -17,9 +16,19 @@ func pageTemplate() *template.Template {
 		"num":  grouped,
 		"age":  func(now, at time.Time) string { return roughly(now.Sub(at)) },
 		"iso":  func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000Z") },
-		"when": func(at time.Time) string { return at.Format("15:04:05") + " UTC" },
-		"day":  func(at time.Time) string { return at.Format("2006-01-02 15:04:05") + " UTC" },
+		"when": when,
+		"day":  day,
 	}).ParseFS(pageFiles, "page/index.html"))
+}
+
+func day(at time.Time) string { return at.Format("2006-01-02 15:04:05") + " UTC" }
+
+// when leaves out the day if it is today.
+func when(at time.Time) string {
+	if now := time.Now().UTC(); at.YearDay() == now.YearDay() && at.Year() == now.Year() {
+		return at.Format("15:04:05") + " UTC"
+	}
+	return day(at)
 }
 
 // view is what the page shows of one moment.
@@ -29,7 +38,6 @@ type view struct {
 	Headline headline
 	Strip    strip
 	Passes   []passLine // the newest first
-	Whole    *endedPass // the newest that read the whole window; nil: none did
 	Listed   int        // how many of them there may be
 	Asked    string     // the id of a shift that somebody looks up; empty: none
 	Answer   *shiftAnswer
@@ -56,6 +64,9 @@ func headlineOf(o *overview, topic string) headline {
 	}
 	if h.Since.IsZero() {
 		h.Since = o.Since
+	}
+	if o.Cause == causeKafka && !o.collects {
+		h.Do = "Nothing more is collected meanwhile. The first pass after Kafka is back catches up with what is in the window then."
 	}
 	switch {
 	case o.State == stateStandby && o.Ready:
@@ -254,9 +265,6 @@ func (s *website) page(w http.ResponseWriter, r *http.Request) {
 	v.Headline = headlineOf(&v.overview, s.about.Topic)
 	passes := s.health.passes()
 	v.Strip = stripOf(passes)
-	if i := slices.IndexFunc(passes, func(p endedPass) bool { return p.whole() }); i >= 0 {
-		v.Whole = &passes[i]
-	}
 	for _, p := range passes[:min(len(passes), listedLines)] {
 		v.Passes = append(v.Passes, lineOf(p))
 	}

@@ -114,7 +114,7 @@ func (p *promPage) put(m *metric, value float64, values []string) {
 	}
 }
 
-func (p *promPage) drop(m *metric) { p.gauges[m.Name].DeleteLabelValues() }
+func (p *promPage) drop(m *metric, values []string) { p.gauges[m.Name].DeleteLabelValues(values...) }
 
 // Close has nothing to send.
 func (p *promPage) Close() error { return nil }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -9,24 +10,42 @@ import (
 // repeatEvery is between two lines of the log that say the same.
 const repeatEvery = 5 * time.Minute
 
-// repeats holds back what was said a short while ago. Trouble that lasts for hours comes with every pass.
+// repeatTexts is how many texts of a kind are said in that time. One outage has some: a wait for it ends in its own
+// limit, or in that of the step around it.
+const repeatTexts = 3
+
+// repeats holds back what was said a short while ago. Trouble that lasts for hours comes with every pass. The zero one
+// has said nothing.
 type repeats struct {
-	said string
-	at   time.Time
-	held int // how often it came since
+	kinds map[string]*wording
 }
 
-// due tells whether to say the text now, and how often it was held back since it was said last.
-func (r *repeats) due(text string) (now bool, held int) {
+// wording is what was said of a kind of trouble.
+type wording struct {
+	texts []string
+	at    time.Time // when the first of them was
+	held  int       // how often the kind came since, and was held back
+}
+
+// due tells whether to say the text now, and how often one of its kind was held back since the last.
+func (r *repeats) due(kind, text string) (now bool, held int) {
 	text = withoutNumbers(text)
-	if text == r.said && time.Since(r.at) < repeatEvery {
-		r.held++
+	last := r.kinds[kind]
+	switch {
+	case last == nil:
+		if r.kinds == nil {
+			r.kinds = map[string]*wording{}
+		}
+	case time.Since(last.at) >= repeatEvery:
+		held = last.held
+	case slices.Contains(last.texts, text) || len(last.texts) >= repeatTexts:
+		last.held++
 		return false, 0
+	default:
+		last.texts = append(last.texts, text)
+		return true, 0
 	}
-	if text == r.said {
-		held = r.held
-	}
-	r.said, r.at, r.held = text, time.Now(), 0
+	r.kinds[kind] = &wording{texts: []string{text}, at: time.Now()}
 	return true, held
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"time"
@@ -71,8 +72,9 @@ func dialStatsD(cfg *config, log *slog.Logger) *dogStatsD {
 	}
 	client, err := statsd.New(addr, statsdOptions(cfg)...)
 	if err != nil {
-		log.Warn("metrics are off: STATSD_HOST, DD_DOGSTATSD_URL or DD_AGENT_HOST names no place to send to", "err", err)
-		return nil
+		log.Warn("metrics are not sent yet: STATSD_HOST, DD_DOGSTATSD_URL or DD_AGENT_HOST names a place that is not found; it is looked for again and again", "every_s", searchEvery.Seconds(), "err", err)
+		late := newLateStats(func(ctx context.Context) (stats, error) { return connectStatsD(ctx, addr, statsdOptions(cfg)) }, log)
+		return newDogStatsD(late, cfg.Metrics.Namespace)
 	}
 	return newDogStatsD(client, cfg.Metrics.Namespace)
 }
@@ -118,7 +120,7 @@ func tagged(m *metric, values []string) []string {
 }
 
 // drop does nothing: a gauge that is not sent any more ends by itself.
-func (d *dogStatsD) drop(*metric) {}
+func (d *dogStatsD) drop(*metric, []string) {}
 
 // starting sends the event that slot_sync sent when it started.
 func (d *dogStatsD) starting() {

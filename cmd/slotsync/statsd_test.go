@@ -131,7 +131,8 @@ func TestWhatPassesSendIsWhatIsListed(t *testing.T) {
 		}
 	}
 	for _, name := range rare {
-		if arrived[name] != nil {
+		// A busy machine may well make a producer try again.
+		if arrived[name] != nil && !slices.Contains([]string{metricPoolTimeouts, metricRetries, metricUnknown}, name) {
 			t.Errorf("%s is not rare", name)
 		}
 	}
@@ -241,13 +242,18 @@ func TestTheLagOfABatchIsAFewPoints(t *testing.T) {
 		records = append(records, shiftsync.Record{Value: []byte{1}, Version: shiftsync.Version{UpdatedAt: now.Add(-time.Minute)}})
 		outcomes = append(outcomes, shiftsync.Outcome{Fate: []shiftsync.Fate{shiftsync.Acknowledged, shiftsync.Unknown}[i%2]})
 	}
-	records[0].UpdatedAt = now.Add(time.Hour) // by a clock that is ahead of ours
+	records[0].UpdatedAt = now.Add(time.Hour)                                                   // by a clock that is ahead of ours
+	tombstone := shiftsync.Record{Version: shiftsync.Version{UpdatedAt: now.Add(-time.Minute)}} // of a change that is not the deletion
+	m.outcomes([]shiftsync.Record{tombstone}, []shiftsync.Outcome{{Fate: shiftsync.Acknowledged}}, now)
+	if got := r.values[metricLag]; len(got) != 0 {
+		t.Errorf("a tombstone: got %v", got)
+	}
 	m.outcomes(records, outcomes, now)
 	got := r.values[metricLag]
 	if len(got) == 0 || len(got) > lagPoints || got[0] != 0 || got[1] != 60 {
 		t.Errorf("got %v", got)
 	}
-	if n := r.sums[metricRecords]; n != 500 {
+	if n := r.sums[metricRecords]; n != 501 {
 		t.Errorf("counted %d records", n)
 	}
 }
@@ -268,6 +274,9 @@ func TestWhatIsOldIsNotLate(t *testing.T) {
 		}
 		m.reading()
 		m.done(shiftsync.Report{Pass: "p1"}, resultOK, nil)
+		if got := lags(30*time.Second, 2*time.Minute); !slices.Equal(got, []float64{30}) {
+			t.Errorf("the API's clock may be behind ours: got %v, want also what changed half a minute before the pass", got)
+		}
 		<-time.After(10 * time.Minute)
 		m.reading()
 		m.done(shiftsync.Report{Pass: "p2"}, resultPending, shiftsync.ErrPending)

@@ -64,8 +64,9 @@ type port struct {
 // begin begins a step with so many shifts, or 0 if that is not known. What it returns ends the step and marks its error.
 func (p port) begin(step string, shifts int) (end func(error) error) {
 	began := time.Now()
-	span := p.spans.begin(step, shifts)
+	span, answered := p.spans.begin(step, shifts), p.needs.begin(p.with, step)
 	return func(err error) error {
+		answered()
 		p.stats.step(step, time.Since(began), err)
 		err = met(p.with, err)
 		span.end(err)

@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
 )
@@ -109,4 +113,57 @@ func TestAFaultIsThatOfWhoHasIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// aDeafBroker answers when it is told to.
+type aDeafBroker struct {
+	shiftsync.Publisher
+	asked, answer chan struct{}
+}
+
+func (b aDeafBroker) Begin(context.Context, bool) error {
+	close(b.asked)
+	<-b.answer
+	return nil
+}
+
+// What is measured of a step, and its trace, come when it ends, which one that hangs does not.
+func TestAStepThatHangsIsSeenWhileItDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		w.Acquired(shiftsync.Standing{})
+		broker := aDeafBroker{asked: make(chan struct{}), answer: make(chan struct{})}
+		p := watchedPublisher{broker, port{with: causeKafka, needs: w.health.needs, stats: w.observer.stats}}
+		var step sync.WaitGroup
+		step.Go(func() { _ = p.Begin(t.Context(), true) })
+		<-broker.asked
+		kafka := func() dependency {
+			return asJSON[overview](t, w.visit(t, "/api/health")).Dependencies[2]
+		}
+		const words = "Step begin: under way for"
+		if got := kafka().Asked; len(got) != 1 || got[0].Step != stepBegin || strings.Contains(w.visit(t, "/").Body.String(), words) {
+			t.Errorf("just begun: got %+v, want it told to scripts and not to people", got)
+		}
+		<-time.After(2*time.Minute + 6*time.Second)
+		if got := kafka().Asked; len(got) != 1 || time.Since(got[0].Since) != 2*time.Minute+6*time.Second {
+			t.Errorf("it hangs: got %+v", got)
+		}
+		if page := w.visit(t, "/").Body.String(); !strings.Contains(page, words) || !strings.Contains(page, ">2 min 6 s<") {
+			t.Errorf("it hangs: got\n%s", page)
+		}
+		close(broker.answer)
+		step.Wait()
+		if got := kafka().Asked; len(got) != 0 {
+			t.Errorf("it has ended: got %+v", got)
+		}
+	})
+}
+
+func TestTheStepOfDeadLettersWaitsForKafka(t *testing.T) {
+	d := newDependencies()
+	end := d.begin(causeLetters, stepBury)
+	if got := d.now()[2].Asked; len(got) != 1 || got[0].Step != stepBury {
+		t.Errorf("got %+v", d.now())
+	}
+	end()
 }

@@ -23,6 +23,8 @@ import (
 const (
 	spansPerPass = 500             // a pass over a million shifts has thousands of steps
 	tracesLast   = 2 * time.Second // for sending the last of them
+
+	resultStopped = "stopped" // of a pass that a trace is about
 )
 
 // traces makes a trace of each pass. A nil one makes none, and costs nothing.
@@ -98,9 +100,21 @@ func traceTrouble(log *slog.Logger) otel.ErrorHandlerFunc {
 		defer mu.Unlock()
 		if time.Since(last) >= repeatEvery {
 			last = time.Now()
-			log.Warn("traces are lost", "err", err)
+			log.Warn("traces are lost", "err", ownWords(err.Error()))
 		}
 	}
+}
+
+// ownWords leaves out what a collector answered: it may quote what it was sent, its headers and what is secret in them
+// included.
+func ownWords(text string) string {
+	for _, begin := range []string{"body: ", "partial success: "} {
+		own, _, answered := strings.Cut(text, begin)
+		if answered {
+			text = strings.TrimRight(own+strings.TrimSuffix(begin, "body: "), ": (")
+		}
+	}
+	return text
 }
 
 // Close sends what is left. A collector that does not answer is no fault of the work.
@@ -108,6 +122,9 @@ func (t *traces) Close() error {
 	if t == nil {
 		return nil
 	}
+	t.mu.Lock()
+	t.stopPass()
+	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), tracesLast)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
@@ -123,7 +140,7 @@ func (t *traces) beginPass() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.endPass() // one that was stopped, whose end nobody told
+	t.stopPass()
 	t.pass, _ = t.tracer.Start(context.Background(), "pass", trace.WithNewRoot())
 	t.left, t.dropped = spansPerPass, 0
 }
@@ -195,6 +212,9 @@ func (t *traces) endsPass(rep shiftsync.Report, err error) {
 	}
 	s := trace.SpanFromContext(t.pass)
 	result := resultOf(rep, err)
+	if stopped(err) {
+		result = resultStopped
+	}
 	s.SetAttributes(
 		attribute.String("slotsync.pass", rep.Pass),
 		attribute.String("slotsync.result", result),
@@ -207,8 +227,16 @@ func (t *traces) endsPass(rep shiftsync.Report, err error) {
 	if t.dropped > 0 {
 		s.SetAttributes(attribute.Int("slotsync.steps_not_traced", t.dropped))
 	}
-	if result != resultOK {
+	if result != resultOK && result != resultStopped {
 		span{s}.fail(err)
+	}
+	t.endPass()
+}
+
+// stopPass ends a pass that was stopped, if there is one: nobody tells its end. It is called with mu held.
+func (t *traces) stopPass() {
+	if t.pass != nil {
+		trace.SpanFromContext(t.pass).SetAttributes(attribute.String("slotsync.result", resultStopped))
 	}
 	t.endPass()
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -153,6 +156,88 @@ func TestALongPassHasABoundedTrace(t *testing.T) {
 	}
 	if got := c.attribute("pass", "slotsync.steps_not_traced"); got != "7" {
 		t.Errorf("got %q dropped, want 7", got)
+	}
+}
+
+// The worker that is stopped in the middle of a pass tells nobody how it ended.
+func TestAPassThatIsStoppedHasAWholeTrace(t *testing.T) {
+	for claim, stop := range map[string]func(*traces){
+		"in the loop":     func(*traces) {},
+		"as the only one": func(s *traces) { s.endsPass(shiftsync.Report{Pass: "p1"}, fmt.Errorf("read: %w", context.Canceled)) },
+	} {
+		c := collect(t)
+		spans, err := newTraces(t.Context(), loadOK(t, minimal(env{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL})), quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		spans.beginPass()
+		spans.beginSettling()
+		spans.begin(stepBegin, 0).end(nil)
+		stop(spans)
+		if err := spans.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := c.tree(), []string{"pass", "pass > settle", "settle > begin"}; !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", claim, got, want)
+		}
+		if got := c.attribute("pass", "slotsync.result"); !strings.HasPrefix(got, "stopped") {
+			t.Errorf("%s: got the result %q, want stopped", claim, got)
+		}
+		if got := c.attribute("pass", "slotsync.reason"); got != "" {
+			t.Errorf("%s: got the reason %q for a stop, which is no failure", claim, got)
+		}
+	}
+}
+
+func TestWhatACollectorAnswersIsNotLogged(t *testing.T) {
+	for claim, answer := range map[string]http.HandlerFunc{
+		"refused": func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "denied key="+r.Header.Get("Api-Key"), http.StatusUnauthorized)
+		},
+		"refused for now": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "60")
+			http.Error(w, "body: denied key="+r.Header.Get("Api-Key"), http.StatusServiceUnavailable)
+		},
+		"taken in part": func(w http.ResponseWriter, r *http.Request) {
+			body, err := proto.Marshal(&collector.ExportTraceServiceResponse{PartialSuccess: &collector.ExportTracePartialSuccess{
+				RejectedSpans: 1, ErrorMessage: "denied key=" + r.Header.Get("Api-Key"),
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Type", "application/x-protobuf")
+			_, _ = w.Write(body)
+		},
+	} {
+		t.Run(claim, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=TOPSECRET-ECHO")
+			server := httptest.NewServer(answer)
+			t.Cleanup(server.Close)
+			var log bytes.Buffer
+			spans, err := newTraces(t.Context(), loadOK(t, minimal(env{"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL})), slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			spans.beginPass()
+			if err := spans.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := log.String(); strings.Count(got, "traces are lost") != 1 || strings.Contains(got, "TOPSECRET") || strings.Contains(got, "denied") {
+				t.Errorf("got the log %s", got)
+			}
+			if claim == "refused" && !strings.Contains(log.String(), "401 Unauthorized") {
+				t.Errorf("got the log %s, want the status", &log)
+			}
+		})
+	}
+}
+
+func TestAUserInTheURLOfACollectorIsRefused(t *testing.T) {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		_, err := load(nil, minimal(env{name: "http://me:hunter2@collector:4318"}).get, io.Discard)
+		if got := fmt.Sprint(err); exitCode(err) != 2 || !strings.Contains(got, name) || !strings.Contains(got, "OTEL_EXPORTER_OTLP_HEADERS") || strings.Contains(got, "hunter2") {
+			t.Errorf("%s: got %s", name, got)
+		}
 	}
 }
 

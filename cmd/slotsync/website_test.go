@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -14,6 +16,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/slotsync/slotsync/cache"
 	"github.com/slotsync/slotsync/cmd/mini/world"
 	"github.com/slotsync/slotsync/publish"
 	shiftsync "github.com/slotsync/slotsync/sync"
@@ -232,7 +237,7 @@ func TestThePageTellsOfAPassWhatTheLogDoes(t *testing.T) {
 		v.Field(i).SetInt(int64(100 + i))
 	}
 	rep.Pending, rep.Unburied, rep.Missing, rep.Swept = 201, 204, 202, 203
-	w.Took(0)
+	w.Acquired(shiftsync.Standing{})
 	w.Done(rep, nil)
 	w.Done(report(shiftsync.Tally{}), errRedis)
 	passes := asJSON[struct{ Passes []endedPass }](t, w.visit(t, "/api/passes")).Passes
@@ -261,6 +266,165 @@ func TestWhatWasSetAsideLatelyIsTold(t *testing.T) {
 	w.SetAside(0, "no id")
 	if page := w.visit(t, "/").Body.String(); !strings.Contains(page, "without an id") || !strings.Contains(page, "<b>29</b>") {
 		t.Errorf("got\n%s", page)
+	}
+}
+
+// What a pass that failed did not read it knows nothing of.
+func TestThePageKeepsTheFiguresOfTheLastPassThatReadTheWindow(t *testing.T) {
+	w := watch(t, false, nil)
+	good := report(shiftsync.Tally{Fetched: 240, Unchanged: 230, StillAside: 7})
+	good.Pass, good.Pending, good.Unburied = "good", 5, 6
+	cut := report(shiftsync.Tally{Fetched: 3})
+	cut.Pass, cut.Pending = "cut", 5 // which is known from the lease on
+	w.Acquired(shiftsync.Standing{})
+	w.Done(cut, errRedis)
+	if o := w.health.overview(); o.LastRead != nil {
+		t.Errorf("nothing was read yet: got %+v", o.LastRead)
+	}
+	shows := func(claim string, want bool, parts ...string) {
+		t.Helper()
+		page := w.visit(t, "/").Body.String()
+		for _, part := range parts {
+			if strings.Contains(page, part) != want {
+				t.Errorf("%s: %q is on the page: %v, want %v", claim, part, !want, want)
+			}
+		}
+	}
+	shows("nothing was read yet", false, "Shifts in the window", "<dt>Set aside")
+	shows("nothing was read yet", true, "<dt>Pending</dt><dd>5")
+	figures := []string{"<dt>Shifts in the window</dt><dd>240", "<dt>Pending</dt><dd>5", "<dt>Set aside</dt><dd>7", "6 wait for their dead letter"}
+	for _, step := range []struct {
+		claim string
+		rep   shiftsync.Report
+		err   error
+	}{
+		{"in step", good, nil},
+		{"the API fails in the middle", cut, met(causeAPI, errors.New("502"))},
+		{"no pass begins", shiftsync.Report{}, errKafka},
+	} {
+		w.Done(step.rep, step.err)
+		shows(step.claim, true, figures...)
+		if o := w.health.overview(); o.LastRead == nil || o.LastRead.ID != "good" {
+			t.Errorf("%s: got %+v", step.claim, o.LastRead)
+		}
+	}
+	bad := good
+	bad.Pass, bad.Fetched = "bad", 250
+	for _, err := range []error{shiftsync.ErrTooManyBad, shiftsync.ErrPendingLimit, shiftsync.ErrPending} {
+		w.Done(good, nil)
+		w.Done(bad, err)
+		shows("read to its end: "+err.Error(), true, "<dt>Shifts in the window</dt><dd>250")
+	}
+	for range keptPasses { // which fill the history
+		w.Done(shiftsync.Report{}, errKafka)
+	}
+	shows("long ago", true, "<dt>Shifts in the window</dt><dd>250")
+	w.Standby(shiftsync.Standing{Holder: "other"})
+	w.Acquired(shiftsync.Standing{})
+	shows("what was before another worker's turn", false, "Shifts in the window")
+}
+
+func TestATimeThatIsNotOfTodayHasItsDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, false, nil)
+		w.Acquired(shiftsync.Standing{})
+		w.Done(report(shiftsync.Tally{}), nil)
+		now := time.Now().UTC()
+		if page := w.visit(t, "/").Body.String(); !strings.Contains(page, now.Format(">15:04:05 UTC<")) || strings.Contains(page, "since <time datetime=\""+now.Format("2006-01-02T15:04:05.000Z")+now.Format("\">2006-01-02")) {
+			t.Errorf("today: got\n%s", page)
+		}
+		for range 26 {
+			<-time.After(time.Hour)
+			w.Done(report(shiftsync.Tally{}), nil)
+		}
+		want := "since <time datetime=\"" + now.Format("2006-01-02T15:04:05.000Z") + now.Format("\">2006-01-02 15:04:05 UTC<")
+		if page := w.visit(t, "/").Body.String(); !strings.Contains(page, want) {
+			t.Errorf("a day later: want %s in\n%s", want, page)
+		}
+		if at := time.Now().UTC().AddDate(-1, 0, 0); when(at) != day(at) {
+			t.Errorf("a year ago: got %s", when(at))
+		}
+	})
+}
+
+// An answer stays where it is while the rest of the page is renewed.
+func TestALookAtAShiftSaysWhenItWas(t *testing.T) {
+	w := watch(t, false, nil)
+	if page := w.visit(t, "/").Body.String(); strings.Contains(page, "Asked at") {
+		t.Error("nothing was asked, and the page says when")
+	}
+	page := w.visit(t, "/?shift=5").Body.String()
+	_, answer, _ := strings.Cut(page, `<div id="answer"`)
+	answer, _, _ = strings.Cut(answer, "</div>")
+	if !strings.Contains(answer, "Asked at <time datetime=") {
+		t.Errorf("got the answer %s", answer)
+	}
+}
+
+func TestWhatIsSaidOfKafkaIsTrue(t *testing.T) {
+	ok := report(shiftsync.Tally{})
+	pending := errors.Join(fmt.Errorf("%w: 5 shifts intended", shiftsync.ErrPending), errKafka)
+	for _, c := range []struct {
+		claim    string
+		watch    func(w watched)
+		collects bool
+	}{
+		{"it was never there", func(w watched) { w.Done(shiftsync.Report{}, errKafka) }, false},
+		{"a takeover without it", func(w watched) {
+			w.Acquired(shiftsync.Standing{Open: 3})
+			w.Done(ok, fmt.Errorf("look at topic: %w", errKafka))
+		}, false},
+		{"the limit is reached", func(w watched) {
+			w.Acquired(shiftsync.Standing{})
+			w.Done(ok, errors.Join(shiftsync.ErrPendingLimit, errKafka))
+		}, false},
+		{"passes collect", func(w watched) { w.Acquired(shiftsync.Standing{}); w.Done(ok, pending) }, true},
+		{"nothing had to be collected", func(w watched) {
+			w.Acquired(shiftsync.Standing{})
+			w.Done(ok, nil)
+			w.health.needs.note(causeKafka, errKafka)
+		}, true},
+	} {
+		w := watch(t, false, nil)
+		c.watch(w)
+		o := w.health.overview()
+		h := headlineOf(&o, "shifts")
+		if strings.HasPrefix(h.Do, "Passes go on") != c.collects || strings.HasPrefix(h.Do, "Nothing more is collected") == c.collects {
+			t.Errorf("%s: got %q", c.claim, h.Do)
+		}
+	}
+}
+
+func TestAPassIsKeptWithAllItsFigures(t *testing.T) {
+	var rep shiftsync.Report
+	rep.Pass = "p1"
+	n := 0
+	fill := func(v reflect.Value) {
+		for i := range v.NumField() {
+			if f := v.Field(i); f.Kind() == reflect.Int {
+				n++
+				f.SetInt(int64(n))
+			}
+		}
+	}
+	fill(reflect.ValueOf(&rep.Tally).Elem())
+	fill(reflect.ValueOf(&rep).Elem())
+	w := watch(t, false, nil)
+	w.Done(rep, nil)
+	kept := w.health.passes()[0]
+	if got, want := kept.figures(), figures(rep); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	page, list := w.visit(t, "/").Body.String(), w.visit(t, "/api/passes").Body.String()
+	for _, f := range figures(rep) {
+		if text := strings.ReplaceAll(f.String(), " ", "\u00a0"); !strings.Contains(page, text) {
+			t.Errorf("the page does not say %q", text)
+		}
+	}
+	for _, a := range rep.LogValue().Group() { // what the log has
+		if field := fmt.Sprintf("%q:%s", a.Key, a.Value); a.Value.Kind() == slog.KindInt64 && !strings.Contains(list, field) {
+			t.Errorf("/api/passes does not say %s:\n%s", field, list)
+		}
 	}
 }
 
@@ -485,6 +649,58 @@ func TestAShiftIsLookedUpByItsID(t *testing.T) {
 	}
 	if code, body := ask("/?shift=x"); code != 200 || !strings.Contains(body, "the id of a shift is a whole number") {
 		t.Errorf("without a script: got %d, %s", code, body)
+	}
+}
+
+// aLine to Redis on which nobody answers, and that keeps how long each of those who ask would wait.
+type aLine struct {
+	redis.Hook
+	waits []time.Duration
+}
+
+func (l *aLine) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (l *aLine) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (l *aLine) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		deadline, _ := ctx.Deadline()
+		l.waits = append(l.waits, time.Until(deadline))
+		for _, cmd := range cmds {
+			cmd.SetErr(context.DeadlineExceeded)
+		}
+		return context.DeadlineExceeded
+	}
+}
+
+// Two looks a second of two seconds each, after five at once, hold few of the connections that the worker needs.
+func TestALookAtAShiftTakesTwoSecondsAtMost(t *testing.T) {
+	client, err := cache.Dial(cache.Config{URL: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	line := &aLine{}
+	client.AddHook(line)
+	d := newDesk()
+	d.open(cache.New(client, "nowhere"))
+	if _, no := d.ask(t.Context(), "5"); no == nil || no.status != http.StatusServiceUnavailable {
+		t.Errorf("got %+v", no)
+	}
+	if len(line.waits) != 1 || line.waits[0] <= 0 || line.waits[0] > 2*time.Second {
+		t.Errorf("got the waits %v, want one of 2 s", line.waits)
+	}
+}
+
+// Whoever asks while the worker ends gets an answer, and not one of a client that is closed.
+func TestTheDeskIsClosedWithTheWorker(t *testing.T) {
+	cfg := loadOK(t, in(start(t, world.Options{Shifts: 5}), nil), "--once")
+	stats := noMetrics()
+	defer stats.Close()
+	watch := newObserver(cfg, quiet(), stats, newScreen(io.Discard))
+	if err := work(t.Context(), cfg, quiet(), watch, nil); err != nil {
+		t.Fatal(err)
+	}
+	if watch.desk.store.Load() != nil {
+		t.Error("the desk still asks a client that is closed")
 	}
 }
 

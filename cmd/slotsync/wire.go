@@ -33,7 +33,7 @@ func work(ctx context.Context, cfg *config, log *slog.Logger, watch *observer, s
 	w.Observer = watch
 	watch.desk.open(newStore(cfg, out.redis, cluster))
 	watchPorts(w, out.registry, watch.health.needs, watch.stats, spans)
-	defer watch.stats.sampling(out.sampler(watch.stats))()
+	defer watch.stats.sampling(out.sampler(watch.health.needs, watch.stats))()
 	if cfg.Once {
 		_, err := w.RunOnce(ctx)
 		return told(err) // as the end of the pass
@@ -99,17 +99,28 @@ func (o *outside) Close() error {
 }
 
 // sampler returns what reads the figures that the adapters count themselves.
-func (o *outside) sampler(stats *metrics) func() {
+func (o *outside) sampler(needs *dependencies, stats *metrics) func() {
 	var produced publish.Figures
 	var timeouts, misses uint32
 	return func() {
 		now := o.kafka.Figures()
 		stats.produced(now.Since(produced))
 		produced = now
+		if !needs.answers(causeRedis) {
+			return // the client of a cluster asks its nodes who they are, before it can tell
+		}
 		pool := o.redis.PoolStats()
-		stats.pool(int(pool.TotalConns-pool.IdleConns), int(pool.IdleConns), int(pool.Timeouts-timeouts), int(pool.Misses-misses))
+		stats.pool(int(pool.TotalConns-pool.IdleConns), int(pool.IdleConns), grown(timeouts, pool.Timeouts), grown(misses, pool.Misses))
 		timeouts, misses = pool.Timeouts, pool.Misses
 	}
+}
+
+// grown is how much a figure grew. A cluster's falls when a node leaves it, and counts anew.
+func grown(before, now uint32) int {
+	if now < before {
+		return int(now)
+	}
+	return int(now - before)
 }
 
 // worker joins the adapters with the core, for the destination in a Kafka cluster. Nobody observes it yet.
