@@ -333,10 +333,9 @@ func TestTroubleIsToldWhileARequestIsStillTried(t *testing.T) {
 			},
 		})
 		faults := []wiwtest.Fault{wiwtest.Hang(), wiwtest.HangAfter(.5)}
+		var asked atomic.Int64
 		fake.Fail(len(faults), func(w http.ResponseWriter, r *http.Request, a *wiwtest.Answer) {
-			fault := faults[0]
-			faults = faults[1:]
-			fault(w, r, a)
+			faults[asked.Add(1)-1](w, r, a)
 		})
 		var hung atomic.Bool
 		look := time.AfterFunc(20*time.Second, func() { hung.Store(waits.Load()) })

@@ -23,6 +23,9 @@ func TestATakeoverWhileKafkaIsAwayIsNoQuietStandby(t *testing.T) {
 		}
 		found.Holder = ""
 		w.Acquired(found)
+		if got, told := w.stats.gauge(metricPending); !told || got != 23 {
+			t.Errorf("with the lease: got %v pending, %v, want 23", got, told)
+		}
 		for range 400 {
 			w.health.needs.note(causeKafka, errKafka)
 			w.Done(shiftsync.Report{Pass: "p1", Pending: 23}, fmt.Errorf("look at topic: %w", errKafka))
