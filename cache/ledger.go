@@ -68,9 +68,13 @@ func (r *Redis) Open(ctx context.Context, cursor uint64) (intents []shiftsync.In
 
 // scan returns a page of a hash: names and values by turns.
 func (r *Redis) scan(ctx context.Context, key string, cursor uint64) (page []string, next uint64, err error) {
+	return r.scanSome(ctx, key, cursor, 500)
+}
+
+func (r *Redis) scanSome(ctx context.Context, key string, cursor uint64, count int64) (page []string, next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	page, next, err = r.client.HScan(ctx, key, cursor, "", 500).Result()
+	page, next, err = r.client.HScan(ctx, key, cursor, "", count).Result()
 	return page, next, explain(r.client, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 
 	shiftsync "github.com/slotsync/slotsync/sync"
@@ -20,30 +21,45 @@ func (r *Redis) CountLetters(ctx context.Context) (int, error) {
 	return int(n), nil
 }
 
-// Letters returns a page of the letters that wait, some hundreds as a rule. Those of another form are passed over: they
-// wait for the release that wrote them.
+const (
+	letterPage  = 10      // letters of a page, more or less: each may be of 4 MiB
+	lettersMost = 500     // that are returned at once, and a page
+	lettersSize = 4 << 20 // bytes that are returned at once, and a page
+)
+
+// Letters returns some of the letters that wait, hundreds if they are not large. Those of another form are passed over:
+// they wait for the release that wrote them.
 func (r *Redis) Letters(ctx context.Context, cursor uint64) (letters []shiftsync.DeadLetter, next uint64, err error) {
-	page, next, err := r.scan(ctx, r.key.letters, cursor)
-	if err != nil {
-		return nil, 0, fmt.Errorf("hscan letters: %w", err)
-	}
-	for i := 1; i < len(page); i += 2 {
-		if l, known := readLetter([]byte(page[i])); known {
-			letters = append(letters, l)
+	for size := 0; ; {
+		page, next, err := r.scanSome(ctx, r.key.letters, cursor, letterPage)
+		if err != nil {
+			return nil, 0, fmt.Errorf("hscan letters: %w", err)
+		}
+		for i := 1; i < len(page); i += 2 {
+			size += len(page[i])
+			if l, known := readLetter([]byte(page[i])); known {
+				letters = append(letters, l)
+			}
+		}
+		if cursor = next; cursor == 0 || len(letters) >= lettersMost || size >= lettersSize {
+			return letters, cursor, nil
 		}
 	}
-	return letters, next, nil
 }
 
-// Delivered drops letters.
+// Delivered drops letters. A small hash comes as one page, however many that is, so it does so in parts.
 func (r *Redis) Delivered(ctx context.Context, term shiftsync.Term, letters []shiftsync.DeadLetter) error {
-	args := make([]any, 0, 2+3*len(letters))
-	args = append(args, term.Owner, term.Claim)
-	for i := range letters {
-		args = append(args, letterField(letters[i].ID, letters[i].Raw), "", 0)
+	for some := range slices.Chunk(letters, lettersMost) {
+		args := make([]any, 0, 2+3*len(some))
+		args = append(args, term.Owner, term.Claim)
+		for i := range some {
+			args = append(args, letterField(some[i].ID, some[i].Raw), "", 0)
+		}
+		if _, err := r.run(ctx, r.script.note, []string{r.key.lease, r.key.letters}, args...); err != nil {
+			return err
+		}
 	}
-	_, err := r.run(ctx, r.script.note, []string{r.key.lease, r.key.letters}, args...)
-	return err
+	return nil
 }
 
 // letterField names the letter of a version.

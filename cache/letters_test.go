@@ -111,3 +111,53 @@ func TestManyLettersComePageByPage(t *testing.T) {
 		}
 	})
 }
+
+// A small hash comes as one page, and a server may be told to take many shifts for few.
+func TestAsManyLettersAsComeAtOnceAreDelivered(t *testing.T) {
+	onEach(t, func(t *testing.T, s *server) {
+		r := s.atWork(t)
+		const many = 9000
+		for first := 1; first <= many; first += 500 {
+			var settled []shiftsync.Settled
+			for id := int64(first); id < int64(first)+500; id++ {
+				settled = append(settled, withLetter(aside(id, 0, 1), shiftsync.DeadLetter{Stage: shiftsync.StageParse, Body: []byte("{}"), Time: noon}))
+			}
+			remember(t, r, settled...)
+		}
+		letters := waiting(t, r)
+		if len(letters) < many {
+			t.Errorf("%d letters wait, of %d", len(letters), many)
+		}
+		if err := r.Delivered(t.Context(), term, letters); err != nil {
+			t.Error(err)
+		}
+		if left := waiting(t, r); len(left) != 0 {
+			t.Errorf("%d letters wait", len(left))
+		}
+	})
+}
+
+func TestLargeLettersComeFewAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, s *server) {
+		r := s.atWork(t)
+		const size, many = 400 << 10, 100
+		for id := range int64(many) {
+			remember(t, r, withLetter(aside(id+1, 0, 1), shiftsync.DeadLetter{Stage: shiftsync.StageParse, Body: make([]byte, size), Time: noon}))
+		}
+		if s.mini != nil {
+			s.paging(t, "letters")
+		}
+		for cursor, got := uint64(0), 0; ; {
+			letters, next, err := r.Letters(t.Context(), cursor)
+			if err != nil || len(letters) > 50 {
+				t.Fatalf("got %d letters of %d bytes at once, %v", len(letters), size, err)
+			}
+			if got, cursor = got+len(letters), next; cursor == 0 {
+				if got < many {
+					t.Errorf("got %d letters of %d", got, many)
+				}
+				return
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package shiftsync
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 )
@@ -11,8 +12,14 @@ import (
 // acknowledged. So letters go out at the end of a pass, when all that is good has had its turn, and a topic that takes
 // none of them, for however long, holds up nothing and loses nothing.
 
-// buryPatience is how long a pass waits in vain for dead letters to be taken: the next pass waits for its end.
-const buryPatience = 10 * time.Second
+const (
+	// buryPatience is how long a pass waits in vain for dead letters to be taken, and buryTurn how long it hands them
+	// over at all, but for what is in hand: the next pass waits for its end.
+	buryPatience = 10 * time.Second
+	buryTurn     = 20 * time.Second
+	// letterBytes is how much of letters is kept in one step, save for a single one that is larger.
+	letterBytes = 4 << 20
+)
 
 // burial is what a pass knows of dead letters.
 type burial struct {
@@ -54,15 +61,35 @@ func (p *pass) addressed(aside []Settled, letters []DeadLetter) []Settled {
 	return aside
 }
 
-// bury hands over the letters that wait, and ends the waiting of those that were acknowledged.
+// inSteps cuts those that are set aside into what is kept in one step.
+func inSteps(aside []Settled) iter.Seq[[]Settled] {
+	return func(yield func([]Settled) bool) {
+		from, size := 0, 0
+		for i, s := range aside {
+			n := len(s.Letter.Key) + len(s.Letter.Body)
+			if size += n; size > letterBytes && i > from {
+				if !yield(aside[from:i]) {
+					return
+				}
+				from, size = i, n
+			}
+		}
+		if from < len(aside) {
+			yield(aside[from:])
+		}
+	}
+}
+
+// bury hands over the letters that wait, and ends the waiting of those that were acknowledged. It goes on where the pass
+// before gave up, so that some which nobody takes do not keep the others from having their turn.
 func (p *pass) bury(stop, ctx context.Context) error {
 	if p.burial.waiting == 0 || p.away {
 		return nil
 	}
 	p.burial.tried = true
 	inVain := time.Duration(0)
-	for cursor := uint64(0); inVain < buryPatience && stop.Err() == nil; {
-		letters, next, err := p.Store.Letters(ctx, cursor)
+	for turn := time.Now(); inVain < buryPatience && time.Since(turn) < buryTurn && stop.Err() == nil; {
+		letters, next, err := p.Store.Letters(ctx, p.t.letters)
 		if err != nil {
 			return fmt.Errorf("load dead letters: %w", err)
 		}
@@ -76,7 +103,7 @@ func (p *pass) bury(stop, ctx context.Context) error {
 				return err
 			}
 		}
-		if cursor = next; cursor == 0 {
+		if p.t.letters = next; next == 0 {
 			break
 		}
 	}

@@ -545,3 +545,111 @@ func TestALetterThatWasTakenIsDroppedThoughTheWorkerWasToldToStop(t *testing.T) 
 		}
 	})
 }
+
+// choosy takes letters after a while: those of odd ids, or all.
+type choosy struct {
+	*incarnation
+	takes time.Duration
+	all   bool
+	taken map[int64]bool
+}
+
+func (c choosy) Bury(_ context.Context, _ shiftsync.Hold, letters []shiftsync.DeadLetter) (buried []bool, err error) {
+	for _, l := range letters {
+		takes := c.all || l.ID%2 == 1
+		if buried = append(buried, takes); takes {
+			c.taken[l.ID] = true
+			continue
+		}
+		err = errors.New("dead/1: no leader")
+	}
+	<-time.After(c.takes)
+	return buried, err
+}
+
+// works starts a worker whose letters go there, and stops it after a while.
+func (c choosy) works(t *testing.T, after time.Duration) {
+	worker := c.worker()
+	worker.DeadLetters = c
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(ctx) }()
+	<-time.After(after)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLettersThatNobodyTakesDoNotKeepOthersFromTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.badShare = 1
+		for id := range int64(1500) {
+			w.set(map[int64]string{id + 10: "bad"})
+		}
+		c := choosy{incarnation: &incarnation{world: w, name: "worker"}, takes: 10 * time.Second, taken: map[int64]bool{}}
+		c.works(t, 3*time.Minute)
+		if len(c.taken) != 750 {
+			t.Errorf("%d letters arrived, of 750 that could", len(c.taken))
+		}
+	})
+}
+
+func TestSlowLettersDoNotHoldUpTheNextPassForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.badShare = 1
+		for id := range int64(6000) {
+			w.set(map[int64]string{id + 10: "bad"})
+		}
+		c := choosy{incarnation: &incarnation{world: w, name: "worker"}, takes: 9 * time.Second, all: true, taken: map[int64]bool{}}
+		worker := c.worker()
+		worker.DeadLetters = c
+		began := time.Now()
+		rep, err := worker.RunOnce(t.Context())
+		if took := time.Since(began); took > 40*time.Second || !errors.Is(err, shiftsync.ErrPending) || rep.Buried == 0 || rep.Unburied == 0 {
+			t.Errorf("a pass took %s, %d letters were taken, %d wait: %v", took, rep.Buried, rep.Unburied, err)
+		}
+		c.works(t, 10*time.Minute)
+		if len(c.taken) != 6000 {
+			t.Errorf("in the end %d letters arrived", len(c.taken))
+		}
+	})
+}
+
+// weighs takes no step with more of letters than some bytes.
+type weighs struct {
+	shiftsync.Store
+	most, heaviest int
+}
+
+func (s *weighs) Remember(ctx context.Context, term shiftsync.Term, settled []shiftsync.Settled) (int, error) {
+	size := 0
+	for _, one := range settled {
+		if one.Letter != nil {
+			size += len(one.Letter.Body)
+		}
+	}
+	if s.heaviest = max(s.heaviest, size); size > s.most {
+		return 0, errors.New("the server takes no so large a step")
+	}
+	return s.Store.Remember(ctx, term, settled)
+}
+
+func TestLargeLettersAreKeptInManySteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.badShare, w.buries = 1, true
+		for id := range int64(8) {
+			w.set(map[int64]string{id + 10: "bad" + strings.Repeat("x", 3<<20)})
+		}
+		i := &incarnation{world: w, name: "worker"}
+		worker := i.worker()
+		store := &weighs{Store: worker.Store, most: 5 << 20}
+		worker.Store = store
+		if rep, err := worker.RunOnce(t.Context()); err != nil || rep.Buried != 8 || store.heaviest < 3<<20 {
+			t.Errorf("%d of 8 letters were taken, with steps of at most %d bytes: %v", rep.Buried, store.heaviest, err)
+		}
+	})
+}

@@ -79,6 +79,7 @@ func (p *pass) decide(ctx context.Context, fail func(error), again bool, in <-ch
 				fail(err)
 			}
 		}
+		clear(a.sightings)
 		a.sightings, a.json = a.sightings[:0], emptied(a.json)
 		p.answers <- a
 	}

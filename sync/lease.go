@@ -49,6 +49,7 @@ type tenure struct {
 	doubt     atomic.Bool // an intent may stand that no batch in hand will end
 	displaced atomic.Bool // fenced: the next pass has to take over anew
 	marks     uint64      // mark of the batch that is being collected
+	letters   uint64      // cursor of the dead letters whose turn is next
 	allowance allowance
 	memory    memory
 }

@@ -424,7 +424,6 @@ func (p *pass) publish(ctx context.Context, b *batch) error {
 // is to cost nothing else.
 func (p *pass) remember(ctx context.Context, b *batch) error {
 	b.settled = b.settled[:0]
-	aside, letters := b.aside, b.letters
 	for i, o := range b.outcomes {
 		in := &b.intents[i]
 		s := Settled{ID: in.ID, Mark: in.Mark, Version: in.Version}
@@ -434,17 +433,22 @@ func (p *pass) remember(ctx context.Context, b *batch) error {
 			b.settled = append(b.settled, s)
 		case Refused:
 			s.Aside = o.Reason
-			aside = append(aside, s)
-			letters = append(letters, DeadLetter{ID: in.ID, Stage: StagePublish, Reason: o.Reason, Key: in.Key, Body: in.Value})
+			b.aside = append(b.aside, s)
+			b.letters = append(b.letters, DeadLetter{ID: in.ID, Stage: StagePublish, Reason: o.Reason, Key: in.Key, Body: in.Value})
 		}
 	}
 	if p.DeadLetters == nil {
-		return p.settled(ctx, append(b.settled, aside...))
+		return p.settled(ctx, append(b.settled, b.aside...))
 	}
 	if err := p.settled(ctx, b.settled); err != nil {
 		return err
 	}
-	return p.settled(ctx, p.addressed(aside, letters))
+	for some := range inSteps(p.addressed(b.aside, b.letters)) {
+		if err := p.settled(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settled takes the last step for shifts whose fate is known.
@@ -484,7 +488,14 @@ func (p *pass) land(b *batch) {
 		delete(p.flying, b.aside[i].ID)
 	}
 	p.mu.Unlock()
-	b.intents, b.records, b.outcomes, b.aside, b.letters, b.buf, b.void = b.intents[:0], b.records[:0], nil, b.aside[:0], b.letters[:0], emptied(b.buf), false
+	// What is left of them would keep the memory of giants that they point into.
+	clear(b.intents)
+	clear(b.records)
+	clear(b.settled)
+	clear(b.aside)
+	clear(b.letters)
+	b.intents, b.records, b.settled, b.outcomes = b.intents[:0], b.records[:0], b.settled[:0], nil
+	b.aside, b.letters, b.buf, b.void = b.aside[:0], b.letters[:0], emptied(b.buf), false
 	p.batches <- b
 }
 

@@ -55,11 +55,14 @@ func TestAStartWaitsForWhatIsAway(t *testing.T) {
 	t.Parallel()
 	together(t, absences(), absence.String, func(t *testing.T, c absence) {
 		w := startWorld(t)
-		addr := freeAddr(t)
+		var addr string
 		var g *gate
 		if c.hangs {
-			g = gateAt(t, addr, c.at(w))
+			g = gateTo(t, c.at(w))
 			g.close()
+			addr = g.addr
+		} else {
+			addr = freeAddr(t)
 		}
 		began := time.Now()
 		r := loop(t, in(w, env{settingOf(c.necessity): c.put(addr), "SYNC_SLEEP_PERIOD_SECONDS": "0", "WIW_TIMEOUT": "1s", "WIW_RATE": "6000"}))
@@ -87,8 +90,9 @@ func TestTheOnlyPassDoesNotWaitLongForWhatIsAway(t *testing.T) {
 		w := startWorld(t)
 		addr, within := freeAddr(t), c.bound
 		if c.hangs {
-			gateAt(t, addr, c.at(w)).close()
-			within = c.hanging
+			g := gateTo(t, c.at(w))
+			g.close()
+			addr, within = g.addr, c.hanging
 		}
 		began := time.Now()
 		_, code, log := once(t, w, env{settingOf(c.necessity): c.put(addr), "WIW_TIMEOUT": "1s"})
