@@ -226,3 +226,20 @@ func TestTheReadmeKnowsWhatTheServersSayWhenTheyAreUp(t *testing.T) {
 		t.Errorf("the README and what is printed do not both have %q", said)
 	}
 }
+
+// A worker needs the cluster's id and an epoch before it may collect anything.
+func TestTheDocsWarnOfARestartWhileKafkaIsAway(t *testing.T) {
+	operations, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(operations), "| `kafka` |")
+	row, _, _ = strings.Cut(row, "\n")
+	_, promise, _ := strings.Cut(readme(t), "- While Kafka is away")
+	promise, _, _ = strings.Cut(promise, "\n- ")
+	for name, text := range map[string]string{"docs/operations.md": row, "the README": promise} {
+		if !strings.Contains(text, "collects nothing until") || !strings.Contains(text, "do not restart") {
+			t.Errorf("%s does not say so: %q", name, text)
+		}
+	}
+}
