@@ -22,7 +22,7 @@ type ShiftState struct {
 	Wanted     bool               // somebody wants it published again, and it was not yet
 }
 
-// RememberedShift is a version of a shift that is in the topic.
+// RememberedShift is a version of a shift that is in the topic, which may be its tombstone.
 type RememberedShift struct {
 	shiftsync.Version
 	Partition    int

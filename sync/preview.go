@@ -36,7 +36,8 @@ const (
 // come twice. Of those that are missing it asks for none, and tells of no more than a pass would ask for.
 //
 // The Report counts as that of a pass does, as far as a pass had come without publishing. An error means that the
-// answer was not read whole, or that a pass could decide nothing; a *LayoutError, that a pass would be refused.
+// answer was not read whole, or that a pass could decide nothing; a *LayoutError, that a pass would be refused. With
+// ErrTooManyBad a pass would publish what is told and fail nevertheless: the Report is whole then.
 func (w *Worker) Preview(ctx context.Context, tell func(Plan) error) (rep Report, err error) {
 	began := time.Now()
 	v := preview{Worker: w, tell: tell, planned: map[int64]Version{}, account: map[int64]int{}}
@@ -104,7 +105,19 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 	if err == nil && !v.met {
 		err = v.refuse(v.bound.Differences(Layout{Account: mostOf(v.account)}))
 	}
+	if err == nil {
+		err = v.weigh()
+	}
 	return err
+}
+
+// weigh counts bad shifts as the result of a pass does. Those that the broker would refuse are not known.
+func (v *preview) weigh() error {
+	bad := v.rep.SetAside + v.rep.StillAside
+	if bad > 1 && float64(bad) > v.BadShare*float64(v.rep.Fetched) {
+		return fmt.Errorf("a pass would be refused: %w: %d of %d", ErrTooManyBad, bad, v.rep.Fetched)
+	}
+	return nil
 }
 
 // refuse returns the error with which a pass would refuse another layout, or takes it for granted if it was accepted.

@@ -2,6 +2,9 @@ package shiftsync_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -370,6 +373,40 @@ func TestAPreviewTellsThatAPassWouldBeRefused(t *testing.T) {
 			}
 			if !strings.Contains(text, test.want) || (err == nil) != test.anew || test.anew && told != len(ids) {
 				t.Errorf("%s: got %q, told %d, %v; want %q", test.claim, text, told, err, test.want)
+			}
+		})
+	}
+}
+
+func TestAPreviewWeighsBadShiftsAsAPassDoes(t *testing.T) {
+	for claim, test := range map[string]struct {
+		bad   int
+		share float64
+		want  string
+	}{
+		"as many as may be": {bad: 4, share: 0.1},
+		"one too many":      {bad: 5, share: 0.1, want: "a pass would be refused: too many bad shifts: 5 of 40"},
+		"a single one":      {bad: 1, share: 0.001},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.set(many(40, "A"))
+			for _, id := range slices.Sorted(maps.Keys(w.api))[:test.bad] {
+				w.set(map[int64]string{id: "bad"})
+			}
+			w.badShare = test.share
+			for _, when := range []string{"before", "after"} { // the second time they are set aside already
+				rep, err := (&incarnation{world: w, name: "somebody"}).worker().Preview(t.Context(), func(shiftsync.Plan) error { return nil })
+				if got := fmt.Sprint(err); (test.want == "") != (err == nil) || test.want != "" && (got != test.want || !errors.Is(err, shiftsync.ErrTooManyBad)) {
+					t.Errorf("%s, %s a pass: got %v, want %q", claim, when, err, test.want)
+				}
+				aside := map[string]int{"before": rep.SetAside, "after": rep.StillAside}[when]
+				if rep.Fetched != 40 || aside != test.bad {
+					t.Errorf("%s, %s a pass: it counts %+v", claim, when, rep.Tally)
+				}
+				if _, err := (&incarnation{world: w, name: "worker"}).worker().RunOnce(t.Context()); errors.Is(err, shiftsync.ErrTooManyBad) != (test.want != "") {
+					t.Errorf("%s, %s a pass: the pass ended with %v", claim, when, err)
+				}
 			}
 		})
 	}

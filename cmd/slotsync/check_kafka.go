@@ -84,7 +84,7 @@ func judgeBrokers(w *facts) finding {
 		}
 	}
 	all := len(w.kafka.cluster.Brokers)
-	const advice = "correct what is named, or see that KAFKA_BROKERS is right and that each can be reached from here, on a listener for this way in (KAFKA_TLS, KAFKA_SASL_MECHANISM)"
+	const advice = "is the broker running? If so, correct what is named, or see that KAFKA_BROKERS is right and that each can be reached from here, on a listener for this way in (KAFKA_TLS, KAFKA_SASL_MECHANISM)"
 	switch {
 	case len(bad) == all:
 		return fail(advice, "%s", strings.Join(bad, "; "))

@@ -28,14 +28,14 @@ func judgeLetters(w *facts) finding {
 	case l.cluster == nil || !l.cluster.Reached():
 		return warn("call this again", "%s was not asked about: no broker answered", topic)
 	case errors.Is(l.cluster.Topic, publish.ErrNoTopic):
-		return fail("create it, or unset DLQ_TOPIC: without it a bad shift stays pending", "%s does not exist, or may not be seen", topic).
+		return fail("create it, or unset DLQ_TOPIC: until it is there, dead letters wait in Redis", "%s does not exist, or may not be seen", topic).
 			with("slotsync check --kafka-brokers %s --kafka-topic %s --dlq-topic %s --create-topic --replication-factor %d",
 				strings.Join(w.cfg.Kafka.Brokers, ","), w.cfg.Kafka.Topic, topic, w.usualReplicas())
 	case l.cluster.Topic != nil:
 		return fail("grant the rights Describe and Write on it", "%s: %s", topic, l.cluster.Topic).
 			with("%s --operation Describe --operation Write --topic %s", grant(w.cfg), topic)
 	case l.cluster.Write == publish.Missing:
-		return fail("grant the right Write on it: without it a bad shift stays pending", "%s: no right to write", topic).
+		return fail("grant the right Write on it: without it dead letters wait in Redis", "%s: no right to write", topic).
 			with("%s --operation Write --topic %s", grant(w.cfg), topic)
 	case slices.ContainsFunc(l.cluster.Partitions, func(p publish.PartitionState) bool { return !p.Leader }):
 		return fail("bring back the brokers that hold them", "%s: some partitions have no leader", topic)
@@ -52,7 +52,7 @@ func judgeLetterSettings(w *facts, s *publish.TopicSettings, topic string) findi
 	deletes := slices.Contains(s.Cleanup, "delete")
 	if slices.Contains(s.Cleanup, "compact") {
 		seen = append(seen, "cleanup.policy is "+strings.Join(s.Cleanup, ","))
-		advice = append(advice, "take compact out: a shift without an id has no key, a compacted topic refuses its letter, and it stays pending")
+		advice = append(advice, "take compact out: a shift without an id has no key, a compacted topic refuses its letter, which waits in Redis")
 		settings = append(settings, "cleanup.policy=delete")
 	}
 	if deletes && s.Retention >= 0 && s.Retention < retainLetters {

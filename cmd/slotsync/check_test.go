@@ -934,3 +934,11 @@ func TestTextIsBrokenAtTheEdgeOfThePage(t *testing.T) {
 		}
 	}
 }
+
+func TestACheckAsksWhetherTheBrokerIsRunning(t *testing.T) {
+	t.Parallel()
+	stdout, stderr, code := call(t, start(t, world.Options{Shifts: 5}), map[string]string{"KAFKA_BROKERS": "127.0.0.1:1"}, "check", "--json")
+	if code != 1 || !strings.Contains(stdout, `"advice": "is the broker running? `) {
+		t.Errorf("got status %d\n%s%s", code, stdout, stderr)
+	}
+}

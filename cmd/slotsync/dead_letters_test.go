@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -225,5 +226,23 @@ func TestTooManyBadShiftsFailThePassThoughAllAreBuried(t *testing.T) {
 	}
 	if n := len(g.letters(t)); n != 3 {
 		t.Errorf("got %d letters", n)
+	}
+}
+
+// A bad shift is settled when it is set aside; people once looked for it among those that are pending.
+func TestItIsTheLetterThatIsSaidToWait(t *testing.T) {
+	for name, want := range map[string]int{
+		"check_letters.go":                  2,
+		"dashboards/prometheus/alerts.yaml": 1, "dashboards/prometheus/alerts_test.yaml": 1,
+		"dashboards/datadog/assets/monitors/dead_letters_do_not_arrive.json": 2,
+	} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lower := strings.ToLower(string(text))
+		if n := strings.Count(lower, "dead letters wait in redis"); n != want || strings.Contains(lower, "bad shift stays pending") || strings.Contains(lower, "bad shifts stay pending") {
+			t.Errorf("%s says %d times that dead letters wait in Redis, want %d, and of no bad shift that it is pending", name, n, want)
+		}
 	}
 }

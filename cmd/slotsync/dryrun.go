@@ -42,7 +42,7 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	for _, notice := range rep.Notices {
 		log.Warn("notice", "text", notice)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, shiftsync.ErrTooManyBad) {
 		return errors.Join(fmt.Errorf("dry run: %w", err), page.Flush())
 	}
 	if rep.Missing > 0 || diff.missing > 0 {
@@ -51,13 +51,20 @@ func dryRun(ctx context.Context, cfg *config, log *slog.Logger, screen *screen, 
 	if diff.older > 0 {
 		fmt.Fprintf(page, "%s held back for a pass, unless one has held them back before\n", counted(diff.older, "shift"))
 	}
-	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s wanted again, %s pending; it would set aside %s; %s are unchanged\n",
+	fmt.Fprintf(page, "a pass would publish %s: %s new, %s changed, %s for the schema alone, %s wanted again, %s pending; it would set aside %s; %s are unchanged",
 		counted(diff.fresh+diff.changed+diff.schema+diff.wanted+diff.pending, "shift"), grouped(diff.fresh), grouped(diff.changed), grouped(diff.schema),
-		grouped(diff.wanted), grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged+rep.StillAside))
-	if err := printed(page.Flush()); !errors.Is(err, errEnough) {
-		return err
+		grouped(diff.wanted), grouped(diff.pending), grouped(diff.aside), grouped(rep.Unchanged))
+	if rep.StillAside > 0 {
+		fmt.Fprintf(page, "; %s are bad and set aside already", grouped(rep.StillAside))
 	}
-	return nil
+	fmt.Fprintln(page)
+	if err != nil {
+		err = fmt.Errorf("dry run: %w", err)
+	}
+	if e := printed(page.Flush()); !errors.Is(e, errEnough) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // differ tells in what a shift differs from its last record.

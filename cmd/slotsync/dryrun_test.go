@@ -99,6 +99,31 @@ func TestADryRunTellsWhatAPassWouldDo(t *testing.T) {
 	}
 }
 
+func TestADryRunWeighsBadShifts(t *testing.T) {
+	t.Parallel()
+	w := start(t, world.Options{Shifts: 40})
+	all := len(truth(w))
+	bad := slices.Sorted(maps.Keys(truth(w)))[:10]
+	for _, id := range bad {
+		w.API.PutJSON(id, time.Now(), time.Now().Add(time.Hour), fmt.Sprintf(`{"id":%d,"start_time":"soon"}`, id))
+	}
+	refused := fmt.Sprintf("a pass would be refused: too many bad shifts: 10 of %d", all)
+	stdout, stderr, code := call(t, w, nil, "--once", "--dry-run")
+	if want := "it would set aside 10; 0 are unchanged\n"; code != 1 || !strings.Contains(stderr, refused) || !strings.HasSuffix(stdout, want) {
+		t.Errorf("before a pass: status %d, want 1, %q and %q\n%s%s", code, refused, want, stdout, stderr)
+	}
+	if _, code, log := once(t, w, nil); code != 1 {
+		t.Fatalf("the pass itself: status %d\n%s", code, log)
+	}
+	aside := fmt.Sprintf("it would set aside 0; %d are unchanged; 10 are bad and set aside already\n", all-10)
+	for share, want := range map[string]int{"0.1": 1, "0.9": 0} {
+		stdout, stderr, code := call(t, w, env{"BAD_SHARE": share}, "--once", "--dry-run")
+		if code != want || strings.Contains(stderr, refused) != (want == 1) || !strings.HasSuffix(stdout, aside) {
+			t.Errorf("after a pass, with BAD_SHARE %s: status %d, want %d and %q\n%s%s", share, code, want, aside, stdout, stderr)
+		}
+	}
+}
+
 // What a release with more fields would change is told before it has registered its schema.
 func TestADryRunComparesWithASchemaThatIsNotRegisteredYet(t *testing.T) {
 	w := start(t, world.Options{Shifts: 20})

@@ -197,3 +197,49 @@ func TestTheReadmesRedisUserCanWork(t *testing.T) {
 		}
 	}
 }
+
+// A new clone has no bin, and a shell opens the file that it writes to before it runs anything.
+func TestTheReadmeMakesBinBeforeItWritesThere(t *testing.T) {
+	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(readme(t), -1)
+	writing := 0
+	for _, block := range blocks {
+		before, _, writes := strings.Cut(block[1], "> bin/")
+		if !writes {
+			continue
+		}
+		writing++
+		if !strings.HasPrefix(before, "make build\n") {
+			t.Errorf("these commands do not begin with make build\n%s", block[1])
+		}
+	}
+	if writing == 0 {
+		t.Errorf("none of %d blocks writes to bin", len(blocks))
+	}
+}
+
+func TestTheReadmeKnowsWhatTheServersSayWhenTheyAreUp(t *testing.T) {
+	source, err := os.ReadFile("../mini/demo.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := "bin/slotsync works here"; !strings.Contains(string(source), said) || !strings.Contains(readme(t), "`"+said+"`") {
+		t.Errorf("the README and what is printed do not both have %q", said)
+	}
+}
+
+// A worker needs the cluster's id and an epoch before it may collect anything.
+func TestTheDocsWarnOfARestartWhileKafkaIsAway(t *testing.T) {
+	operations, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(operations), "| `kafka` |")
+	row, _, _ = strings.Cut(row, "\n")
+	_, promise, _ := strings.Cut(readme(t), "- While Kafka is away")
+	promise, _, _ = strings.Cut(promise, "\n- ")
+	for name, text := range map[string]string{"docs/operations.md": row, "the README": promise} {
+		if !strings.Contains(text, "collects nothing until") || !strings.Contains(text, "do not restart") {
+			t.Errorf("%s does not say so: %q", name, text)
+		}
+	}
+}

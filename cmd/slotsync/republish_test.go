@@ -101,6 +101,37 @@ func count(records []record) map[int64]int {
 	return n
 }
 
+// What the README says of it.
+func TestAnUnknownShiftThatIsAskedFor(t *testing.T) {
+	const unknown = 4242
+	for deletes, want := range map[string]int{"tombstone": 1, "update": 0, "off": 0} {
+		w := start(t, world.Options{Shifts: 20})
+		settings := env{"SYNC_DELETES": deletes}
+		if _, code, log := once(t, w, settings); code != 0 {
+			t.Fatal(log)
+		}
+		if _, stderr, code := call(t, w, settings, "--republish", fmt.Sprint(unknown), "--yes"); code != 0 {
+			t.Fatal(stderr)
+		}
+		for pass, named := range []bool{want == 0, false} { // the wish is over with the first pass
+			_, code, log := once(t, w, settings)
+			if got := count(consume(t, w))[unknown]; code != 0 || got != want {
+				t.Errorf("with %s, pass %d: status %d, %d records of it, want %d\n%s", deletes, pass, code, got, want, log)
+			}
+			if strings.Contains(log, "shift 4242, which is wanted again, cannot be had") != named {
+				t.Errorf("with %s, pass %d: it is named %t, want %t\n%s", deletes, pass, !named, named, log)
+			}
+		}
+	}
+	_, text, _ := strings.Cut(readme(t), "### Ask before, ask again")
+	text, _, _ = strings.Cut(text, "\n### ")
+	for _, part := range []string{"with `SYNC_DELETES=tombstone` one that When I Work does not know gets a tombstone", "named in the log and dropped"} {
+		if !strings.Contains(strings.ReplaceAll(text, "\n", " "), part) {
+			t.Errorf("the README does not say %q", part)
+		}
+	}
+}
+
 func TestRepublishAsksFirst(t *testing.T) {
 	for answer, sure := range map[string]bool{"y\n": true, "Yes\n": true, "\n": false, "n\n": false, "": false, "yo\n": false} {
 		here, person := net.Pipe()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ type shiftVersion struct {
 	Schema      shiftsync.SchemaID `json:"schema_id"`
 	UpdatedAt   time.Time          `json:"updated_at,omitzero"`
 	EndTime     time.Time          `json:"end_time,omitzero"`
+	Tombstone   bool               `json:"tombstone"` // it says that the shift is gone
 }
 
 type shiftRemembered struct {
@@ -109,18 +111,26 @@ func answerOf(id int64, kept *cache.ShiftState) *shiftAnswer {
 }
 
 func shownVersion(v shiftsync.Version) shiftVersion {
-	return shiftVersion{v.Fingerprint.String(), v.Schema, v.UpdatedAt, v.EndTime}
+	return shiftVersion{v.Fingerprint.String(), v.Schema, v.UpdatedAt, v.EndTime, v.Tombstone()}
 }
 
 // Words says how the shift stands.
 func (a *shiftAnswer) Words() string {
 	var words []string
+	r := a.Remembered
 	switch {
-	case a.Pending != nil && a.Remembered != nil:
+	case a.Pending != nil && a.Pending.Tombstone:
+		words = append(words, "deleted: its tombstone is on its way")
+	case r != nil && r.Tombstone:
+		words = append(words, fmt.Sprintf("deleted: its tombstone is at partition %d, offset %d", r.Partition, r.Offset))
+		if a.Pending != nil {
+			words = append(words, "a newer version is on its way")
+		}
+	case a.Pending != nil && r != nil:
 		words = append(words, "an older version is in the topic, a newer one on its way")
 	case a.Pending != nil:
 		words = append(words, "on its way to the topic")
-	case a.Remembered != nil:
+	case r != nil:
 		words = append(words, "in the topic")
 	}
 	if a.SetAside != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -649,6 +650,67 @@ func TestAShiftIsLookedUpByItsID(t *testing.T) {
 	}
 	if code, body := ask("/?shift=x"); code != 200 || !strings.Contains(body, "the id of a shift is a whole number") {
 		t.Errorf("without a script: got %d, %s", code, body)
+	}
+}
+
+func TestADeletedShiftIsNotSaidToBeInTheTopic(t *testing.T) {
+	t.Parallel()
+	w := start(t, world.Options{Shifts: 20, Partitions: 1})
+	settings := env{"SYNC_DELETES": "tombstone", "GONE_SHARE": "1", "WIW_INCLUDE": "open", "SYNC_SLEEP_PERIOD_SECONDS": "3600"}
+	if _, code, log := once(t, w, settings); code != 0 {
+		t.Fatal(log)
+	}
+	ids := slices.DeleteFunc(slices.Sorted(maps.Keys(truth(w))), func(id int64) bool {
+		s, _ := w.API.Get(id)
+		return !s.Published || !s.IsShared.Set || s.StartTime.Before(time.Now())
+	})
+	if len(ids) < 2 {
+		t.Fatalf("only %d shifts to choose from", len(ids))
+	}
+	deleted, kept := ids[0], ids[1]
+	w.API.Delete(deleted)
+	due(w)
+	if _, code, log := once(t, w, settings); code != 0 {
+		t.Fatal(log)
+	}
+	records := consume(t, w)
+	last := records[len(records)-1]
+	if last.id != deleted || last.Value != nil {
+		t.Fatalf("got %+v, want the tombstone of shift %d", last, deleted)
+	}
+	worker, _, ask := loopAt(t, w, settings)
+	worker.until(t, good, 1)
+	for id, tombstone := range map[int64]bool{deleted: true, kept: false} {
+		if code, body := ask(fmt.Sprintf("/api/shifts/%d", id)); code != 200 || !strings.Contains(body, fmt.Sprintf(`"tombstone":%t`, tombstone)) {
+			t.Errorf("shift %d: got %d, %s, want the tombstone %t", id, code, body, tombstone)
+		}
+	}
+	words := fmt.Sprintf("Shift %d: deleted: its tombstone is at partition 0, offset %d<", deleted, last.Offset)
+	if _, page := ask(fmt.Sprintf("/?shift=%d", deleted)); !strings.Contains(page, words) || strings.Contains(page, "In the topic at") {
+		t.Errorf("want %q in\n%s", words, page)
+	}
+	if _, page := ask(fmt.Sprintf("/?shift=%d", kept)); !strings.Contains(page, fmt.Sprintf("Shift %d: in the topic<", kept)) {
+		t.Errorf("what is not deleted: got\n%s", page)
+	}
+}
+
+func TestHowAShiftStandsInWords(t *testing.T) {
+	was, gone := shiftsync.Version{Fingerprint: shiftsync.Fingerprint{1}}, shiftsync.Version{Fingerprint: shiftsync.FingerprintOf(nil)}
+	at := func(v shiftsync.Version) *cache.RememberedShift {
+		return &cache.RememberedShift{Version: v, Partition: 3, Offset: 77}
+	}
+	for want, kept := range map[string]cache.ShiftState{
+		"in the topic": {Remembered: at(was)},
+		"deleted: its tombstone is at partition 3, offset 77":                                        {Remembered: at(gone)},
+		"an older version is in the topic, a newer one on its way":                                   {Remembered: at(was), Pending: &was},
+		"deleted: its tombstone is on its way":                                                       {Remembered: at(was), Pending: &gone},
+		"deleted: its tombstone is at partition 3, offset 77; a newer version is on its way":         {Remembered: at(gone), Pending: &was},
+		"on its way to the topic":                                                                    {Pending: &was},
+		"deleted: its tombstone is at partition 3, offset 77; a version was set aside; wanted again": {Remembered: at(gone), Aside: &cache.AsideShift{}, Wanted: true},
+	} {
+		if got := answerOf(5, &kept).Words(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
