@@ -108,7 +108,7 @@ func (c cause) words() string {
 	case causeRegistry:
 		return "The schema registry gives no schema to write with."
 	case causeLetters:
-		return "Bad shifts wait until DLQ_TOPIC takes their dead letters. The good ones are in the topic."
+		return "Dead letters wait in Redis until DLQ_TOPIC takes them. The good ones are in the topic."
 	case causeNoTopic:
 		return "Kafka has no topic of that name."
 	case causeCluster:
