@@ -135,8 +135,10 @@ func (w *Worker) acquire(ctx context.Context, patience time.Duration) (*tenure, 
 		found, err := w.Store.Acquire(ctx, t.owner, leaseTTL)
 		pause := leaseRetry
 		switch {
-		case err != nil && (patience > 0 || ctx.Err() != nil):
+		case err != nil && patience > 0:
 			return nil, fmt.Errorf("acquire lease: %w", err)
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx) // whatever Redis said meanwhile
 		case err != nil:
 			w.Observer.Unanswered()
 			if told.IsZero() || time.Since(told) >= max(w.Sleep, tellAgain) {

@@ -564,3 +564,26 @@ func TestOnlyAPassThatLeavesNothingUndoneIsNotedAsInStep(t *testing.T) {
 		pass("all is done again", false, good)
 	})
 }
+
+// refusing is a Redis that refuses whoever asks for the lease, just when the worker is told to stop.
+type refusing struct {
+	shiftsync.Store
+	stop context.CancelFunc
+}
+
+func (r refusing) Acquire(context.Context, shiftsync.Owner, time.Duration) (shiftsync.Standing, error) {
+	r.stop()
+	return shiftsync.Standing{}, errors.New("WRONGPASS")
+}
+
+func TestAStopIsCleanThoughTheLeaseIsRefusedAtThatMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		worker := (&incarnation{world: w, name: "worker"}).worker()
+		ctx, stop := context.WithCancel(t.Context())
+		worker.Store = refusing{worker.Store, stop}
+		if err := worker.Run(ctx); err != nil {
+			t.Errorf("got %v", err)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -145,6 +146,14 @@ func startLockedKafka(t *testing.T) *lockedKafka {
 	k.wait(t, "its broker", func(ctx context.Context) bool {
 		m, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, k.admin)
 		return err == nil && len(m.Brokers) == 1
+	})
+	// The first handshake of a Java that has just begun may take longer than a pass waits.
+	k.wait(t, "its TLS", func(ctx context.Context) bool {
+		c, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", k.addrs["TLS"])
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
 	})
 	return k
 }
