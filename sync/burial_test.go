@@ -525,12 +525,7 @@ func TestALetterThatWasTakenIsDroppedThoughTheWorkerWasToldToStop(t *testing.T) 
 		i := &incarnation{world: w, name: "worker"}
 		worker := i.worker()
 		worker.DeadLetters = late{i}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- worker.Run(ctx) }()
-		<-time.After(5 * time.Second)
-		stop()
-		<-ended
+		_ = runFor(t, worker, 5*time.Second) // whatever it says: what counts is what is left
 		if len(w.letters) == 0 || len(w.letters)+len(w.waiting) != 902 {
 			t.Errorf("%d letters were taken, %d wait", len(w.letters), len(w.waiting))
 		}
@@ -571,14 +566,19 @@ func (c choosy) Bury(_ context.Context, _ shiftsync.Hold, letters []shiftsync.De
 func (c choosy) works(t *testing.T, after time.Duration) {
 	worker := c.worker()
 	worker.DeadLetters = c
+	if err := runFor(t, worker, after); err != nil {
+		t.Error(err)
+	}
+}
+
+// runFor runs a worker, and stops it after a while.
+func runFor(t *testing.T, worker *shiftsync.Worker, after time.Duration) error {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()
 	<-time.After(after)
 	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	return <-ended
 }
 
 func TestLettersThatNobodyTakesDoNotKeepOthersFromTheirTurn(t *testing.T) {

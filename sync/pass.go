@@ -541,15 +541,15 @@ func (p *pass) report() Report {
 // result judges a pass that read and decided everything.
 func (p *pass) result() error {
 	r := p.report()
-	bad := r.SetAside + r.StillAside
+	tooMany := r.tooManyBad(p.BadShare)
 	switch {
 	case errors.Is(p.outage, ErrNoTopic): // not even what did not change is there
 		return p.outage
 	case r.NotCollected > 0:
 		return errors.Join(fmt.Errorf("%w: %d stand, %d changed shifts were left", ErrPendingLimit, r.Pending, r.NotCollected),
 			p.outage, p.burial.result())
-	case bad > 1 && float64(bad) > p.BadShare*float64(r.Fetched): // a single one is an accident, however small the window
-		return errors.Join(fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched), p.burial.result())
+	case tooMany != nil:
+		return errors.Join(tooMany, p.burial.result())
 	case r.Pending > 0 || r.Deferred > 0 || r.HeldBack > 0 || r.Unburied > 0:
 		return errors.Join(fmt.Errorf("%w: %d shifts intended, %d left to the next pass", ErrPending, r.Pending, r.Deferred+r.HeldBack),
 			p.outage, p.burial.result())

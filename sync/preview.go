@@ -111,11 +111,10 @@ func (v *preview) run(ctx context.Context, now time.Time) (err error) {
 	return err
 }
 
-// weigh counts bad shifts as the result of a pass does. Those that the broker would refuse are not known.
+// weigh judges bad shifts as a pass does. Those that the broker would refuse are not known.
 func (v *preview) weigh() error {
-	bad := v.rep.SetAside + v.rep.StillAside
-	if bad > 1 && float64(bad) > v.BadShare*float64(v.rep.Fetched) {
-		return fmt.Errorf("a pass would be refused: %w: %d of %d", ErrTooManyBad, bad, v.rep.Fetched)
+	if err := v.rep.tooManyBad(v.BadShare); err != nil {
+		return fmt.Errorf("a pass would be refused: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package shiftsync
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -56,6 +57,16 @@ type Report struct {
 	GoneIDs  []int64 // some of those in Gone
 	Notices  []string
 	Took     time.Duration
+}
+
+// tooManyBad says that bad shifts are more than that share of those fetched, or returns nil. A single one is an accident,
+// however small the window.
+func (r Report) tooManyBad(share float64) error {
+	bad := r.SetAside + r.StillAside
+	if bad < 2 || float64(bad) <= share*float64(r.Fetched) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d", ErrTooManyBad, bad, r.Fetched)
 }
 
 // LogValue returns the figures that are not always zero.

@@ -60,11 +60,8 @@ func measure(ctx context.Context, o measureOptions, stdout, stderr io.Writer) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.Worker == "" {
-		o.Worker = filepath.Join(dir, "slotsync")
-		if err := build(ctx, o.Worker, stderr); err != nil {
-			return err
-		}
+	if o.Worker, err = workerIn(ctx, dir, o.Worker, stderr); err != nil {
+		return err
 	}
 	printMachine(stdout)
 	var results []result
@@ -88,14 +85,18 @@ func measure(ctx context.Context, o measureOptions, stdout, stderr io.Writer) (e
 	return os.WriteFile(o.Plot, []byte(plot(results)), 0o644)
 }
 
-// build builds the worker of this tree.
-func build(ctx context.Context, to string, stderr io.Writer) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, "github.com/slotsync/slotsync/cmd/slotsync")
+// workerIn returns the path of the worker to measure: the given one or, if that is empty, one of this tree, built into dir.
+func workerIn(ctx context.Context, dir, given string, stderr io.Writer) (path string, err error) {
+	if given != "" {
+		return given, nil
+	}
+	path = filepath.Join(dir, "slotsync")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/slotsync/slotsync/cmd/slotsync")
 	cmd.Stderr = stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the worker: %w", err)
+		return "", fmt.Errorf("build the worker: %w", err)
 	}
-	return nil
+	return path, nil
 }
 
 // measureWay measures the cases that can share servers.

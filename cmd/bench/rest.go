@@ -31,11 +31,8 @@ func (o restOptions) measure(ctx context.Context, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.Worker == "" {
-		o.Worker = filepath.Join(dir, "slotsync")
-		if err := build(ctx, o.Worker, stderr); err != nil {
-			return err
-		}
+	if o.Worker, err = workerIn(ctx, dir, o.Worker, stderr); err != nil {
+		return err
 	}
 	w, err := newWorld(ctx, measureOptions{}, dir, o.Shifts, "gzip", stderr)
 	if err != nil {

@@ -157,7 +157,7 @@ func (c cause) advice() string {
 	case causeLayout:
 		return "Nothing is written until somebody decides: change it back, or start once with --accept-layout."
 	case causeLimit:
-		return "Nothing new is collected until Kafka takes records. If Redis has room, raise PENDING_LIMIT and start anew."
+		return "Nothing new is collected until Kafka takes records. If Redis has room, raise PENDING_LIMIT, and start anew once the brokers answer."
 	case causeBad:
 		return "The good ones were published. Look below at those that were set aside; BAD_SHARE says how many may be bad."
 	case causeSilence:
